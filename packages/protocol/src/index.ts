@@ -1,0 +1,3 @@
+export * from './error.ts'
+export * from './gateway.ts'
+export * from './link.ts'

@@ -1,0 +1,184 @@
+/**
+ * The link: what runner and server say to each other over one WebSocket.
+ *
+ * The runner dials the server (a unix socket bound into its sandbox, or a URL), says `hello`, and gets `welcome` or a close code.
+ * From then on each side sends `frame`s. Frames are numbered from 1, per session and direction, for the life of the sandbox; a side
+ * keeps a frame until the other acknowledges it, and acknowledged means committed. After a reconnect each side replays what the
+ * other has not received (`welcome.sessions` and `hello.sessions` say how far that is) and drops duplicates by number.
+ * `delta`s are not numbered, never replayed, and may be dropped under load.
+ */
+import { z } from 'zod'
+
+/** A runner and a server understand each other only when this number is the same on both sides. */
+export const LINK_PROTOCOL = 1
+
+/** WebSocket close codes of the link. All but `replaced` and `going_away` are final: the runner must not dial again. */
+export const linkClose = {
+  going_away: 1001,
+  protocol_mismatch: 4001,
+  bad_hello: 4002,
+  unknown_sandbox: 4003,
+  stale_epoch: 4004,
+  replaced: 4005,
+} as const
+
+const seq = z.int().nonnegative()
+
+/** How far a side has come with one session: the highest frame number it has received (server: committed). */
+const progress = z.object({ session_id: z.string(), received: seq })
+
+export const permissionPolicy = z.enum(['always_allow', 'always_ask', 'deny'])
+export type LinkPermissionPolicy = z.infer<typeof permissionPolicy>
+
+/** What the runner needs to know to run one session's CLI. Sent whole; a later `open` replaces it from the next turn on. */
+export const sessionConfig = z.object({
+  /** UUID by which the CLI names the conversation. */
+  sdk_session_id: z.uuid(),
+  /** true: a transcript of this id exists in the config dir; continue it. */
+  resume: z.boolean(),
+  /** uid and gid inside the sandbox under which the CLI and everything it starts run. Never 0. */
+  uid: z.int().min(1),
+  cwd: z.string(),
+  home: z.string(),
+  model: z.string(),
+  effort: z.enum(['low', 'medium', 'high', 'xhigh', 'max']).nullable(),
+  system: z.string().nullable(),
+  /** CLI tool names that exist for this session; each with what happens when the model calls it. */
+  tools: z.array(z.object({ name: z.string(), policy: permissionPolicy })),
+  /** Tools that the client answers. Offered to the model as MCP tools of the server `custom`. */
+  custom_tools: z.array(
+    z.object({ name: z.string(), description: z.string(), input_schema: z.record(z.string(), z.unknown()) }),
+  ),
+  /** Unix socket of the model gateway, as seen in the sandbox. */
+  model_socket: z.string(),
+  /** How often the CLI repeats a failed model request. */
+  max_retries: z.int().min(0).max(10),
+  /** Further variables for the CLI's environment. Nothing secret: tools inherit them. */
+  env: z.record(z.string(), z.string()),
+})
+export type SessionConfig = z.infer<typeof sessionConfig>
+
+const contentBlocks = z.array(z.record(z.string(), z.unknown()))
+
+/** Server → runner. */
+export const command = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('open'), config: sessionConfig }),
+  /** One user message. `uuid` identifies it in the transcript; `content` are Messages API content blocks. */
+  z.object({ type: z.literal('input'), uuid: z.uuid(), content: contentBlocks }),
+  z.object({ type: z.literal('interrupt') }),
+  /** The answer to a held call (policy `always_ask`). May come before the CLI has asked. */
+  z.object({
+    type: z.literal('verdict'),
+    tool_use_id: z.string(),
+    behavior: z.enum(['allow', 'deny']),
+    message: z.string().nullable(),
+  }),
+  /** The client's result of a custom tool call. */
+  z.object({
+    type: z.literal('custom_result'),
+    tool_use_id: z.string(),
+    content: contentBlocks,
+    is_error: z.boolean(),
+  }),
+  /** End the CLI and everything it left running. The runner stays. */
+  z.object({ type: z.literal('close') }),
+])
+export type Command = z.infer<typeof command>
+
+/** Runner → server. */
+export const report = z.discriminatedUnion('type', [
+  /** A message of the Agent SDK, unabridged. Partial messages (`stream_event`) travel as deltas instead. */
+  z.object({ type: z.literal('message'), message: z.record(z.string(), z.unknown()) }),
+  /** A model request of the main conversation began or ended, as seen in the message stream. */
+  z.object({
+    type: z.literal('model_request'),
+    phase: z.enum(['start', 'end']),
+    message_id: z.string(),
+    model: z.string(),
+    /** Messages API `usage` as it stood at the end; null at the start or when the request was cut. */
+    usage: z.record(z.string(), z.unknown()).nullable(),
+    stop_reason: z.string().nullable(),
+  }),
+  /**
+   * A tool is about to start and waits. With policy `always_allow` it starts once this frame is acknowledged; with `always_ask`
+   * once a `verdict` is there; with `deny` never. Custom tools wait for their `custom_result`.
+   */
+  z.object({
+    type: z.literal('tool_call'),
+    tool_use_id: z.string(),
+    name: z.string(),
+    input: z.record(z.string(), z.unknown()),
+    policy: permissionPolicy,
+    /** Set when a subagent makes the call. */
+    agent_id: z.string().nullable(),
+  }),
+  /** The CLI is up and has taken its configuration. */
+  z.object({ type: z.literal('started'), pid: z.int(), cli_version: z.string() }),
+  /** The CLI is gone: on `close`, by itself, or because it could not start. A later `input` starts it again and resumes. */
+  z.object({
+    type: z.literal('exited'),
+    reason: z.enum(['closed', 'crashed', 'start_failed']),
+    exit_code: z.int().nullable(),
+    signal: z.string().nullable(),
+    /** Last lines of stderr or the error's text; at most 4 KiB. */
+    detail: z.string(),
+  }),
+  /** A command could not be carried out, for a reason that is the command's own (an image that is no image, no open session). */
+  z.object({ type: z.literal('refused'), command: z.string(), detail: z.string() }),
+])
+export type Report = z.infer<typeof report>
+
+export const runnerHello = z.object({
+  type: z.literal('hello'),
+  protocol: z.int(),
+  sandbox_id: z.string(),
+  /** Secret of this launch: proves that the peer is the runner of this sandbox and not of an earlier one. */
+  nonce: z.string(),
+  /** Highest epoch this runner has been welcomed with; 0 at first. */
+  epoch: z.int().nonnegative(),
+  sessions: z.array(progress),
+})
+export const serverWelcome = z.object({
+  type: z.literal('welcome'),
+  protocol: z.int(),
+  epoch: z.int().nonnegative(),
+  sessions: z.array(progress),
+})
+
+const ack = z.object({ type: z.literal('ack'), session_id: z.string(), seq })
+const ping = z.object({ type: z.literal('ping'), n: z.int() })
+const pong = z.object({ type: z.literal('pong'), n: z.int() })
+
+/** Everything a server may receive. */
+export const fromRunner = z.discriminatedUnion('type', [
+  runnerHello,
+  z.object({ type: z.literal('frame'), session_id: z.string(), seq, body: report }),
+  /** One raw `stream_event` of the Agent SDK. Keeps its place among the frames of the same connection. */
+  z.object({ type: z.literal('delta'), session_id: z.string(), message: z.record(z.string(), z.unknown()) }),
+  ack,
+  ping,
+  pong,
+])
+export type FromRunner = z.infer<typeof fromRunner>
+
+/** Everything a runner may receive. */
+export const fromServer = z.discriminatedUnion('type', [
+  serverWelcome,
+  z.object({ type: z.literal('frame'), session_id: z.string(), seq, body: command }),
+  ack,
+  ping,
+  pong,
+])
+export type FromServer = z.infer<typeof fromServer>
+
+/** Heartbeat: each side pings after this long without a message and gives the connection up after three times as long. */
+export const HEARTBEAT_MS = 5_000
+
+/** Environment variables by which a runner is told who it is. Set by the driver from `SandboxSpec`. */
+export const runnerEnv = {
+  sandboxId: 'BERTH_SANDBOX_ID',
+  /** `unix:/path` or `ws(s)://…` */
+  link: 'BERTH_LINK',
+  nonce: 'BERTH_NONCE',
+  claude: 'BERTH_CLAUDE',
+} as const

@@ -1,0 +1,99 @@
+/**
+ * The contract between Berth and whatever makes sandboxes. A sandbox is one isolated machine in which the runner runs; a driver makes
+ * it, finds it again and ends it, and nothing more: exec, files, ports and archives go over the link, the same on every driver.
+ *
+ * A driver belongs in a folder of its own and sees nothing of the server. `conformance/` holds every driver to these sentences.
+ */
+
+export interface SandboxDriver extends AsyncDisposable {
+  readonly name: string
+  readonly capabilities: Readonly<Record<Capability, boolean>>
+
+  /** Examines the machine. Never changes it, never throws for something it can say as a finding. */
+  check(signal?: AbortSignal): Promise<Finding[]>
+
+  /**
+   * Makes the sandbox `spec.id` and launches the runner in it. Resolves when the runner's process was started; that it works is seen
+   * on the link. Idempotent on `spec.id`: a second call for a living sandbox answers the same ref and changes nothing.
+   * Nothing is left when it throws: `invalid_request` for a spec it cannot honour, `unavailable` when the machine lacks something.
+   */
+  create(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef>
+
+  /** The sandbox as it is now; undefined only when it is surely gone. */
+  get(id: string): Promise<SandboxRef | undefined>
+
+  /** Lets it live until then, at most; a sandbox whose time has run out ends by itself, whether or not anybody drives it. */
+  renew(id: string, until: Date): Promise<void>
+
+  /** Ends the whole process tree (within 5 s) and removes everything of it. Destroying what does not exist succeeds. */
+  destroy(id: string): Promise<void>
+
+  /** Every sandbox of this driver and state directory whose labels include these, dead ones not yet cleaned up included. Capability `list`. */
+  list(labels?: Readonly<Record<string, string>>): Promise<SandboxRef[]>
+}
+
+/** What a driver may offer beyond the required methods. An undeclared one is answered with the code `unsupported`. */
+export type Capability = 'list' | 'diskQuota' | 'suspend' | 'snapshot' | 'endpoint' | 'exec' | 'setNetworkPolicy'
+
+export interface SandboxSpec {
+  /** Ours, `sbx_…`, at most 32 characters of `[a-z0-9_]`. Names directories and cgroups: says nothing about tenants. */
+  readonly id: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly limits: SandboxLimits
+  /** How long it lives without `renew`. */
+  readonly until: Date
+  /** Environment of the runner. No secrets but the link's nonce. */
+  readonly env: Readonly<Record<string, string>>
+  /** A prepared root file system (a directory on the host), or null for the host's `/usr` on a skeleton. */
+  readonly image: string | null
+}
+
+export interface SandboxLimits {
+  /** CPUs, may be a fraction. */
+  readonly cpus: number
+  readonly memoryBytes: number
+  /** `/workspace`, home and everything else that lasts in the sandbox. `/tmp` counts against memory. */
+  readonly diskBytes: number
+  readonly pids: number
+  /** Open files per process. Clamped to the host's hard limit. */
+  readonly files: number
+}
+
+export interface SandboxRef {
+  readonly id: string
+  readonly labels: Readonly<Record<string, string>>
+  /** `gone`: its processes have ended, its directory waits for `destroy`. */
+  readonly state: 'running' | 'gone'
+  /**
+   * Host directory that the sandbox sees read-only as `/run/berth`. The server puts `link/link.sock` there, the gateway the model
+   * sockets `gw/<session>/model.sock`. Undefined where the driver's sandboxes are not on this machine.
+   */
+  readonly runDir: string | undefined
+  /** Host uid of the sandbox's uid 0; uid n inside is `uidBase + n` on the host. Undefined as above. */
+  readonly uidBase: number | undefined
+}
+
+/** One line of `berth doctor`. */
+export interface Finding {
+  readonly level: 'ok' | 'warn' | 'fail'
+  /** A fixed phrase, e.g. `cgroup memory limit`. */
+  readonly what: string
+  /** What was found, precisely. */
+  readonly detail: string
+  /** What to do about it: a command where there is one. */
+  readonly remedy?: string
+}
+
+/** Where things stand inside every sandbox, whatever the driver. */
+export const inside = {
+  run: '/run/berth',
+  link: '/run/berth/link/link.sock',
+  node: '/opt/berth/node',
+  claude: '/opt/berth/claude',
+  runner: '/opt/berth/runner.mjs',
+  workspace: '/workspace',
+  home: '/home',
+  outputs: '/mnt/session/outputs',
+  /** uid and gid of a sandbox's first session; further sessions take the next ones. */
+  firstUid: 1000,
+} as const
