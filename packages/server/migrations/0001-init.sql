@@ -1,0 +1,155 @@
+-- Never edited once released; a change is a new file. Times are RFC 3339 text in UTC, JSON is text, booleans are 0 and 1.
+
+CREATE TABLE workspaces (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  created_at TEXT NOT NULL
+);
+
+CREATE TABLE api_keys (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  name TEXT NOT NULL,
+  -- sha-256 of the key, hex; the key itself is nowhere.
+  hash TEXT NOT NULL UNIQUE,
+  -- The key's first characters, so that a person can tell keys apart.
+  hint TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  last_used_at TEXT,
+  revoked_at TEXT
+);
+
+CREATE TABLE agents (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  version INTEGER NOT NULL,
+  created_at TEXT NOT NULL,
+  updated_at TEXT NOT NULL,
+  archived_at TEXT
+);
+
+CREATE TABLE agent_versions (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  agent_id TEXT NOT NULL REFERENCES agents (id),
+  version INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  UNIQUE (agent_id, version)
+);
+
+CREATE TABLE environments (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  body TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  updated_at TEXT NOT NULL,
+  archived_at TEXT
+);
+
+CREATE TABLE sandboxes (
+  id TEXT PRIMARY KEY,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  driver TEXT NOT NULL,
+  -- Secret of this launch; the runner shows it in its hello.
+  nonce TEXT NOT NULL,
+  -- none | starting | ready | lost
+  state TEXT NOT NULL,
+  created_at TEXT NOT NULL
+);
+
+CREATE TABLE sessions (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  -- The environment's config as it stood when the session was made.
+  environment TEXT NOT NULL,
+  agent_id TEXT NOT NULL,
+  agent_version INTEGER NOT NULL,
+  -- The effective agent, resolved.
+  agent TEXT NOT NULL,
+  title TEXT,
+  metadata TEXT NOT NULL,
+  -- idle | running | rescheduling | terminated
+  status TEXT NOT NULL,
+  -- JSON of the last idle's stop_reason; null before the first turn and while working.
+  stop_reason TEXT,
+  created_at TEXT NOT NULL,
+  updated_at TEXT NOT NULL,
+  archived_at TEXT,
+  -- The primary thread's id.
+  thread_id TEXT NOT NULL,
+  -- Highest sequence number given out in this session's log.
+  last_seq INTEGER NOT NULL,
+  -- UUID under which the CLI keeps the conversation, and whether a transcript of it exists.
+  sdk_session_id TEXT NOT NULL,
+  has_transcript INTEGER NOT NULL,
+  sandbox_id TEXT REFERENCES sandboxes (id),
+  -- Link progress with the runner of sandbox_id: last frame committed from it, last frame number given to it.
+  link_received INTEGER NOT NULL,
+  link_sent INTEGER NOT NULL,
+  -- JSON of the translator's state, see engine/translate.ts.
+  translation TEXT NOT NULL,
+  -- JSON of the usage as last read from the gateway's ledger.
+  usage TEXT NOT NULL,
+  active_ms INTEGER NOT NULL,
+  active_since TEXT
+);
+CREATE INDEX sessions_by_workspace ON sessions (workspace_id, ord);
+CREATE INDEX sessions_by_status ON sessions (status);
+CREATE INDEX sessions_by_sandbox ON sessions (sandbox_id);
+
+CREATE TABLE events (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  seq INTEGER NOT NULL,
+  id TEXT NOT NULL UNIQUE,
+  type TEXT NOT NULL,
+  body TEXT NOT NULL,
+  processed_at TEXT,
+  -- Sequence number at which the event took its place in the list: its own, or for a queued input that of its processing.
+  place INTEGER,
+  PRIMARY KEY (session_id, seq)
+);
+CREATE INDEX events_by_place ON events (session_id, place);
+
+-- Work for the actor, in the order of acceptance.
+CREATE TABLE inputs (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  seq INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  -- UUID of the user line in the transcript.
+  uuid TEXT NOT NULL,
+  -- queued | delivered | done
+  state TEXT NOT NULL,
+  PRIMARY KEY (session_id, seq)
+);
+
+CREATE TABLE tool_calls (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  tool_use_id TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  -- builtin | custom
+  kind TEXT NOT NULL,
+  -- open: no result yet · pending: waits for the client · answered: the client answered · closed: has a result
+  state TEXT NOT NULL,
+  PRIMARY KEY (session_id, tool_use_id)
+);
+CREATE INDEX tool_calls_by_event ON tool_calls (event_id);
+
+-- Commands for the runner that it has not acknowledged.
+CREATE TABLE outbox (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  seq INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (session_id, seq)
+);
+
+CREATE TABLE sdk_messages (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  seq INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (session_id, seq)
+);

@@ -1,0 +1,96 @@
+/** The tables as Kysely sees them; `migrations/` makes them. Columns named in SQL comments there are not explained again. */
+import type { Generated } from 'kysely'
+
+export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
+export type SandboxState = 'starting' | 'ready' | 'lost'
+export type InputState = 'queued' | 'delivered' | 'done'
+export type ToolCallState = 'open' | 'pending' | 'answered' | 'closed'
+
+export interface Database {
+  workspaces: { id: string; name: string; created_at: string }
+  api_keys: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    name: string
+    hash: string
+    hint: string
+    created_at: string
+    last_used_at: string | null
+    revoked_at: string | null
+  }
+  agents: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    version: number
+    created_at: string
+    updated_at: string
+    archived_at: string | null
+  }
+  agent_versions: { ord: Generated<number>; agent_id: string; version: number; body: string; created_at: string }
+  environments: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    body: string
+    created_at: string
+    updated_at: string
+    archived_at: string | null
+  }
+  sandboxes: {
+    id: string
+    workspace_id: string
+    driver: string
+    nonce: string
+    state: SandboxState
+    created_at: string
+  }
+  sessions: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    environment_id: string
+    environment: string
+    agent_id: string
+    agent_version: number
+    agent: string
+    title: string | null
+    metadata: string
+    status: SessionStatus
+    stop_reason: string | null
+    created_at: string
+    updated_at: string
+    archived_at: string | null
+    thread_id: string
+    last_seq: number
+    sdk_session_id: string
+    has_transcript: number
+    sandbox_id: string | null
+    link_received: number
+    link_sent: number
+    translation: string
+    usage: string
+    active_ms: number
+    active_since: string | null
+  }
+  events: {
+    session_id: string
+    seq: number
+    id: string
+    type: string
+    body: string
+    processed_at: string | null
+    place: number | null
+  }
+  inputs: { session_id: string; seq: number; event_id: string; uuid: string; state: InputState }
+  tool_calls: {
+    session_id: string
+    tool_use_id: string
+    event_id: string
+    kind: 'builtin' | 'custom'
+    state: ToolCallState
+  }
+  outbox: { session_id: string; seq: number; body: string }
+  sdk_messages: { session_id: string; seq: number; body: string }
+}
