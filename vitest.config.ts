@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { ClosingLine } from './test/closing-line.ts'
 
 export default defineConfig({
   test: {
@@ -7,5 +8,6 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Two cores: more workers than that only make real processes (CLI, sandboxes) wait for each other.
     maxWorkers: 2,
+    reporters: ['default', new ClosingLine((line) => process.stdout.write(line))],
   },
 })
