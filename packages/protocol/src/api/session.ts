@@ -1,0 +1,114 @@
+/** Sessions: one conversation and its files. */
+import { z } from 'zod'
+import { agentDefinition, modelParams, skillsParams, systemParams } from './agent.ts'
+import { initialEvent } from './client-event.ts'
+import { metadata, metadataPatch } from './metadata.ts'
+import { idText, text, timestamp } from './text.ts'
+import { mcpServersParams, toolsParams } from './tool.ts'
+
+export const sessionLimits = { title: 512, initialEvents: 50, vaults: 50 } as const
+
+export const sessionStatuses = ['idle', 'running', 'rescheduling', 'terminated'] as const
+export const sessionStatus = z.enum(sessionStatuses)
+export type SessionStatus = z.infer<typeof sessionStatus>
+
+const version = z.int().min(1).optional()
+
+export const sessionAgentParams = z.union([
+  idText,
+  z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('agent'), id: idText, version }),
+    z.strictObject({
+      type: z.literal('agent_with_overrides'),
+      id: idText,
+      version,
+      model: modelParams.nullish(),
+      system: systemParams,
+      tools: toolsParams.nullish(),
+      mcp_servers: mcpServersParams.nullish(),
+      skills: skillsParams.nullish(),
+    }),
+  ]),
+])
+export type SessionAgentParams = z.infer<typeof sessionAgentParams>
+
+const title = text({ max: sessionLimits.title }).nullish()
+
+/** Refused in full when present, so nothing but their kind is looked at. */
+const budgetParams = z.object({ type: z.literal('limit') })
+const resourceParams = z.object({ type: z.enum(['file', 'github_repository', 'memory_store']) })
+const vaultIds = z.array(idText).max(sessionLimits.vaults).optional()
+
+export const createSessionBody = z
+  .strictObject({
+    agent: sessionAgentParams,
+    environment_id: idText,
+    title,
+    metadata: metadata.optional(),
+    initial_events: z.array(initialEvent).max(sessionLimits.initialEvents).optional(),
+    resources: z.array(resourceParams).optional(),
+    vault_ids: vaultIds,
+    budget: budgetParams.nullish(),
+  })
+  .meta({ id: 'CreateSessionParams' })
+export type CreateSessionBody = z.infer<typeof createSessionBody>
+
+export const updateSessionBody = z
+  .strictObject({
+    title,
+    metadata: metadataPatch.nullish(),
+    agent: z.strictObject({ tools: toolsParams.nullish(), mcp_servers: mcpServersParams.nullish() }).nullish(),
+    vault_ids: vaultIds,
+    budget: budgetParams.nullish(),
+  })
+  .meta({ id: 'UpdateSessionParams' })
+export type UpdateSessionBody = z.infer<typeof updateSessionBody>
+
+const tokens = z.int().nonnegative()
+
+export const usage = z
+  .object({
+    input_tokens: tokens,
+    output_tokens: tokens,
+    cache_read_input_tokens: tokens,
+    cache_creation: z.object({ ephemeral_5m_input_tokens: tokens, ephemeral_1h_input_tokens: tokens }),
+    server_tool_use: z.object({ web_search_requests: tokens, web_fetch_requests: tokens }),
+    active_seconds: z.number().nonnegative(),
+  })
+  .meta({ id: 'Usage' })
+export type Usage = z.infer<typeof usage>
+
+/** The agent as this session runs it: resolved when the session was made, changed only by the session's own update. */
+export const sessionAgent = agentDefinition
+  .extend({ id: idText, type: z.literal('agent'), version: z.int() })
+  .meta({ id: 'SessionAgent' })
+export type SessionAgent = z.infer<typeof sessionAgent>
+
+export const session = z
+  .object({
+    id: idText,
+    type: z.literal('session'),
+    status: sessionStatus,
+    title: z.string().nullable(),
+    environment_id: idText,
+    agent: sessionAgent,
+    metadata,
+    resources: z.array(z.never()),
+    vault_ids: z.array(idText),
+    budget: z.null(),
+    deployment_id: z.null(),
+    outcome_evaluations: z.array(z.never()),
+    usage,
+    /** Seconds: with a turn running, and since creation until archival. */
+    stats: z.object({ active_seconds: z.number(), duration_seconds: z.number() }),
+    created_at: timestamp,
+    updated_at: timestamp,
+    archived_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Session' })
+export type Session = z.infer<typeof session>
+
+export const sessionDeleted = z
+  .object({ id: idText, type: z.literal('session_deleted') })
+  .meta({ id: 'SessionDeleted' })
+export type SessionDeleted = z.infer<typeof sessionDeleted>

@@ -1,0 +1,32 @@
+/**
+ * Our schemas against the official client's types, both ways: what we answer must be what the client expects, and whatever the client
+ * lets its user write must be readable here. The compiler does the checking; vitest only makes the file a test.
+ */
+import type * as Agents from '@anthropic-ai/sdk/resources/beta/agents/agents'
+import type * as Events from '@anthropic-ai/sdk/resources/beta/sessions/events'
+import type * as Sessions from '@anthropic-ai/sdk/resources/beta/sessions/sessions'
+import type { Agent, createAgentBody, updateAgentBody } from '@berth/protocol/api/agent'
+import type { clientEvent } from '@berth/protocol/api/client-event'
+import type { EventDelta, EventStart, StreamFrame, WireEvent } from '@berth/protocol/api/event'
+import type { createSessionBody, Session, updateSessionBody } from '@berth/protocol/api/session'
+import { expectTypeOf, test } from 'vitest'
+import type { z } from 'zod'
+
+type Body<Params> = Omit<Params, 'betas' | 'workspace_id'>
+
+test('what we answer is what the client expects', () => {
+  expectTypeOf<WireEvent>().toExtend<Events.BetaManagedAgentsSessionEvent>()
+  expectTypeOf<StreamFrame>().toExtend<Events.BetaManagedAgentsStreamSessionEvents>()
+  expectTypeOf<EventStart>().toExtend<Sessions.BetaManagedAgentsStartEvent>()
+  expectTypeOf<EventDelta>().toExtend<Sessions.BetaManagedAgentsDeltaEvent>()
+  expectTypeOf<Agent>().toExtend<Agents.BetaManagedAgentsAgent>()
+  expectTypeOf<Session>().toExtend<Sessions.BetaManagedAgentsSession>()
+})
+
+test('what the client lets its user write can be read', () => {
+  expectTypeOf<Body<Agents.AgentCreateParams>>().toExtend<z.input<typeof createAgentBody>>()
+  expectTypeOf<Body<Agents.AgentUpdateParams>>().toExtend<z.input<typeof updateAgentBody>>()
+  expectTypeOf<Body<Sessions.SessionCreateParams>>().toExtend<z.input<typeof createSessionBody>>()
+  expectTypeOf<Body<Sessions.SessionUpdateParams>>().toExtend<z.input<typeof updateSessionBody>>()
+  expectTypeOf<Events.BetaManagedAgentsEventParams>().toExtend<z.input<typeof clientEvent>>()
+})
