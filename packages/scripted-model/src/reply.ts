@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import { emptyStep, parseScript, type ScriptBlock, type Step } from './parse-script.ts'
+import { locate, type Position } from './prompt.ts'
+import { firstLine, resultsOf, textsOf, type MessagesRequest } from './request.ts'
+import { instanceOf } from './schema-instance.ts'
+
+export type ReplyBlock =
+  | { type: 'text'; text: string }
+  | { type: 'thinking'; thinking: string; signature: string }
+  | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> }
+
+/** An assistant message of the Messages API. */
+export interface ReplyMessage {
+  id: string
+  type: 'message'
+  role: 'assistant'
+  model: string
+  content: ReplyBlock[]
+  stop_reason: string
+  stop_sequence: null
+  usage: Record<string, unknown> & { output_tokens: number }
+}
+
+export interface Reply {
+  position: Position
+  /** The step that answers, with its pacing and faults. */
+  step: Step
+  message: ReplyMessage
+}
+
+/** What a reply depends on beside the request's body. */
+export interface CallContext {
+  /** Session and agent of the caller: equal conversations of two sessions get different ids. */
+  scope: string
+  requestBytes: number
+  /** Another one for each try of the same call: message ids are never used twice. */
+  call: string
+}
+
+const NOTICE = 'This is the scripted model: it says what lines beginning with :: tell it to.'
+
+/** Throws ScriptError if the prompt's directives are wrong. */
+export function replyTo(request: MessagesRequest, context: CallContext): Reply {
+  const position = locate(request)
+  const step = stepFor(request, position)
+  const content = step.blocks.map((block, index) =>
+    renderBlock(block, { request, position, scope: context.scope, index }),
+  )
+  const calls = content.some((block) => block.type === 'tool_use')
+  return {
+    position,
+    step,
+    message: {
+      id: `msg_${digest(context.scope, JSON.stringify(request.messages), context.call)}`,
+      type: 'message',
+      role: 'assistant',
+      model: request.model,
+      content,
+      stop_reason: step.stopReason ?? (calls ? 'tool_use' : 'end_turn'),
+      stop_sequence: null,
+      usage: {
+        input_tokens: estimateTokens(context.requestBytes),
+        cache_creation_input_tokens: 0,
+        cache_read_input_tokens: 0,
+        output_tokens: estimateTokens(content.reduce((sum, block) => sum + blockBytes(block), 0)),
+        ...step.usage,
+      },
+    },
+  }
+}
+
+/** About four bytes a token. */
+export function estimateTokens(bytes: number): number {
+  return Math.ceil(bytes / 4)
+}
+
+function stepFor(request: MessagesRequest, position: Position): Step {
+  const format = request.output_config?.format
+  if (format?.type === 'json_schema') return sayOnly(JSON.stringify(instanceOf(format.schema, topicOf(request))))
+  const script = parseScript(position.prompt)
+  const step =
+    script.length === 0 && position.step === 0 ? sayOnly(plainAnswer(request, position)) : script[position.step]
+  if (step === undefined) return sayOnly('Done.')
+  return step.blocks.length === 0 ? { ...step, blocks: [{ type: 'text', text: 'Done.' }] } : step
+}
+
+function sayOnly(text: string): Step {
+  return { ...emptyStep(), blocks: [{ type: 'text', text }] }
+}
+
+/** Side calls (a session's title) carry what they are about in tags; the words inside are data, never directives. */
+function topicOf(request: MessagesRequest): string {
+  const text = request.messages.flatMap((message) => (message.role === 'user' ? textsOf(message.content) : [])).at(-1)
+  return firstLine((text ?? '').replace(/^\s*<[a-z-]+>/, '')).slice(0, 60)
+}
+
+function plainAnswer(request: MessagesRequest, position: Position): string {
+  const line = firstLine(position.prompt)
+  const greeting = line === '' ? 'Hello!' : `You said: "${line}".`
+  const told = request.messages.some(
+    (message) => message.role === 'assistant' && textsOf(message.content).some((text) => text.includes(NOTICE)),
+  )
+  return told ? greeting : `${greeting} ${NOTICE}`
+}
+
+interface Place {
+  request: MessagesRequest
+  position: Position
+  scope: string
+  index: number
+}
+
+function renderBlock(block: ScriptBlock, place: Place): ReplyBlock {
+  if (block.type === 'text') return { ...block, text: fillPlaceholders(block.text, place) }
+  if (block.type === 'thinking') return { ...block, signature: digest(block.thinking) }
+  return { ...block, id: toolUseId(place) }
+}
+
+/** The same place of the same conversation gives the same id; any other place another one. */
+function toolUseId({ request, scope, index }: Place): string {
+  return `toolu_${digest(scope, JSON.stringify(request.messages), String(index))}`
+}
+
+const placeholder = /\{\{(?:(result|prompt):(\d+)|(result|turns|system))\}\}/g
+
+function fillPlaceholders(text: string, { request, position }: Place): string {
+  if (!text.includes('{{')) return text
+  const results = request.messages.map(resultsOf).findLast((found) => found.length > 0) ?? []
+  return text.replace(placeholder, (_, list: string | undefined, number: string, single: string | undefined) => {
+    if (list === 'result') return results[Number(number) - 1] ?? '(no result)'
+    if (list === 'prompt') return firstLine(position.prompts[Number(number) - 1] ?? '(no prompt)')
+    if (single === 'result') return results.at(-1) ?? '(no result)'
+    return single === 'turns' ? String(position.prompts.length) : systemStart(request)
+  })
+}
+
+function systemStart(request: MessagesRequest): string {
+  const texts = textsOf(request.system).filter((text) => !text.startsWith('x-anthropic-billing-header'))
+  return texts.join('\n').slice(0, 200)
+}
+
+function blockBytes(block: ReplyBlock): number {
+  if (block.type === 'text') return Buffer.byteLength(block.text)
+  if (block.type === 'thinking') return Buffer.byteLength(block.thinking)
+  return Buffer.byteLength(block.name) + Buffer.byteLength(JSON.stringify(block.input))
+}
+
+function digest(...parts: string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
+}
