@@ -9,18 +9,7 @@
  */
 import { z } from 'zod'
 
-/** A runner and a server understand each other only when this number is the same on both sides. */
-export const LINK_PROTOCOL = 1
-
-/** WebSocket close codes of the link. All but `replaced` and `going_away` are final: the runner must not dial again. */
-export const linkClose = {
-  going_away: 1001,
-  protocol_mismatch: 4001,
-  bad_hello: 4002,
-  unknown_sandbox: 4003,
-  stale_epoch: 4004,
-  replaced: 4005,
-} as const
+export { HEARTBEAT_MS, LINK_PROTOCOL, linkClose, runnerEnv } from './link-constants.ts'
 
 const seq = z.int().nonnegative()
 
@@ -170,15 +159,3 @@ export const fromServer = z.discriminatedUnion('type', [
   pong,
 ])
 export type FromServer = z.infer<typeof fromServer>
-
-/** Heartbeat: each side pings after this long without a message and gives the connection up after three times as long. */
-export const HEARTBEAT_MS = 5_000
-
-/** Environment variables by which a runner is told who it is. Set by the driver from `SandboxSpec`. */
-export const runnerEnv = {
-  sandboxId: 'BERTH_SANDBOX_ID',
-  /** `unix:/path` or `ws(s)://…` */
-  link: 'BERTH_LINK',
-  nonce: 'BERTH_NONCE',
-  claude: 'BERTH_CLAUDE',
-} as const
