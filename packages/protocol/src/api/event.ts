@@ -5,8 +5,6 @@ import { metadata } from './metadata.ts'
 import { sessionAgent, usage } from './session.ts'
 import { idText, timestamp } from './text.ts'
 
-export type { ClientEvent } from './client-event.ts'
-
 /** Present on every stored event. `processed_at` is null only while a client's input waits. */
 const stored = { id: idText, processed_at: timestamp }
 const input = { id: idText, processed_at: timestamp.nullable() }
@@ -142,14 +140,14 @@ export const spanEvents = [
 ] as const
 
 /** Every event that a log may hold. */
-export const wireEvent = z
+export const sessionEvent = z
   .discriminatedUnion('type', [...inputEvents, ...agentEvents, ...sessionEvents, ...spanEvents])
-  .meta({ id: 'Event' })
-export type WireEvent = z.infer<typeof wireEvent>
-export type WireEventType = WireEvent['type']
+  .meta({ id: 'SessionEvent' })
+export type SessionEvent = z.infer<typeof sessionEvent>
+export type SessionEventType = SessionEvent['type']
 
 /** One kind of event, by its type: `EventOf<'agent.message'>`. */
-export type EventOf<Type extends WireEventType> = Extract<WireEvent, { type: Type }>
+export type EventOf<Type extends SessionEventType> = Extract<SessionEvent, { type: Type }>
 export type InputEvent = z.infer<(typeof inputEvents)[number]>
 
 /** What can be previewed, by opting in with `event_deltas[]`. */
@@ -178,4 +176,4 @@ export const eventDelta = z
   .meta({ id: 'EventDelta' })
 export type EventDelta = z.infer<typeof eventDelta>
 
-export type StreamFrame = WireEvent | EventStart | EventDelta
+export type StreamFrame = SessionEvent | EventStart | EventDelta

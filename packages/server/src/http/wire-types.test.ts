@@ -7,7 +7,7 @@ import type * as Events from '@anthropic-ai/sdk/resources/beta/sessions/events'
 import type * as Sessions from '@anthropic-ai/sdk/resources/beta/sessions/sessions'
 import type { Agent, createAgentBody, updateAgentBody } from '@berth/protocol/api/agent'
 import type { clientEvent } from '@berth/protocol/api/client-event'
-import type { EventDelta, EventStart, StreamFrame, WireEvent } from '@berth/protocol/api/event'
+import type { EventDelta, EventStart, SessionEvent, StreamFrame } from '@berth/protocol/api/event'
 import type { createSessionBody, Session, updateSessionBody } from '@berth/protocol/api/session'
 import { expectTypeOf, test } from 'vitest'
 import type { z } from 'zod'
@@ -15,7 +15,7 @@ import type { z } from 'zod'
 type Body<Params> = Omit<Params, 'betas' | 'workspace_id'>
 
 test('what we answer is what the client expects', () => {
-  expectTypeOf<WireEvent>().toExtend<Events.BetaManagedAgentsSessionEvent>()
+  expectTypeOf<SessionEvent>().toExtend<Events.BetaManagedAgentsSessionEvent>()
   expectTypeOf<StreamFrame>().toExtend<Events.BetaManagedAgentsStreamSessionEvents>()
   expectTypeOf<EventStart>().toExtend<Sessions.BetaManagedAgentsStartEvent>()
   expectTypeOf<EventDelta>().toExtend<Sessions.BetaManagedAgentsDeltaEvent>()
