@@ -3,24 +3,14 @@
  * process sort in the order they were made; nobody can guess one.
  */
 import { randomBytes } from 'node:crypto'
-import type { Clock } from './clock.ts'
+import { type Clock, systemClock } from './clock.ts'
 
-export const idPrefixes = {
-  agent: 'agent_',
-  environment: 'env_',
-  session: 'sesn_',
-  event: 'sevt_',
-  thread: 'sthr_',
-  key: 'apikey_',
-  workspace: 'wrkspc_',
-  request: 'req_',
-  sandbox: 'sbx_',
-} as const
-export type IdKind = keyof typeof idPrefixes
+/** What an id names; the id is the prefix, `_`, and the digits. */
+export type IdPrefix = 'agent' | 'env' | 'sesn' | 'sevt' | 'sthr' | 'apikey' | 'wrkspc' | 'req' | 'sbx'
 
 export interface Ids {
   /** A new id. A sandbox's is lower-case, for it names directories and cgroups. */
-  next(kind: IdKind): string
+  next(prefix: IdPrefix): string
 }
 
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
@@ -39,11 +29,18 @@ export function createIds(clock: Clock, random: (bytes: number) => Uint8Array = 
     return last
   }
   return {
-    next: (kind) => {
+    next: (prefix) => {
       const digits = encode(next())
-      return idPrefixes[kind] + (kind === 'sandbox' ? digits.toLowerCase() : digits)
+      return `${prefix}_${prefix === 'sbx' ? digits.toLowerCase() : digits}`
     },
   }
+}
+
+const ids = createIds(systemClock)
+
+/** For code that runs in the store's transactions, where nothing can be injected. */
+export function newId(prefix: IdPrefix): string {
+  return ids.next(prefix)
 }
 
 function toBigInt(bytes: Uint8Array): bigint {

@@ -100,6 +100,7 @@ function acceptTool(tool: AgentToolParams, field: string): AgentTool {
     case 'mcp_toolset':
       throw unsupported(field, 'MCP servers are not supported yet')
     case 'custom':
+    default:
       return tool
   }
 }
@@ -140,7 +141,8 @@ function acceptConfig(params: ToolConfigParams, defaults: Choice, field: string)
     case 'glob':
       return { name: 'glob', type: 'glob', ...choice }
     case 'grep':
-      return { name: 'grep', type: 'grep', ...choice }
+    default:
+      return { name: params.name, type: params.name, ...choice }
   }
 }
 
