@@ -1,5 +1,10 @@
 -- Never edited once released; a change is a new file. Times are RFC 3339 text in UTC, JSON is text, booleans are 0 and 1.
 
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+);
+
 CREATE TABLE workspaces (
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL,
@@ -55,7 +60,7 @@ CREATE TABLE sandboxes (
   driver TEXT NOT NULL,
   -- Secret of this launch; the runner shows it in its hello.
   nonce TEXT NOT NULL,
-  -- none | starting | ready | lost
+  -- starting | ready | lost
   state TEXT NOT NULL,
   created_at TEXT NOT NULL
 );
@@ -84,15 +89,19 @@ CREATE TABLE sessions (
   thread_id TEXT NOT NULL,
   -- Highest sequence number given out in this session's log.
   last_seq INTEGER NOT NULL,
+  -- The same for its raw SDK messages.
+  last_sdk_seq INTEGER NOT NULL,
   -- UUID under which the CLI keeps the conversation, and whether a transcript of it exists.
   sdk_session_id TEXT NOT NULL,
   has_transcript INTEGER NOT NULL,
   sandbox_id TEXT REFERENCES sandboxes (id),
+  -- JSON of the configuration that its runner was last given.
+  opened TEXT,
   -- Link progress with the runner of sandbox_id: last frame committed from it, last frame number given to it.
   link_received INTEGER NOT NULL,
   link_sent INTEGER NOT NULL,
-  -- JSON of the translator's state, see engine/translate.ts.
-  translation TEXT NOT NULL,
+  -- JSON of what is under way in the present turn, see domain/turn/turn-state.ts.
+  turn TEXT NOT NULL,
   -- JSON of the usage as last read from the gateway's ledger.
   usage TEXT NOT NULL,
   active_ms INTEGER NOT NULL,
@@ -126,18 +135,6 @@ CREATE TABLE inputs (
   state TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
 );
-
-CREATE TABLE tool_calls (
-  session_id TEXT NOT NULL REFERENCES sessions (id),
-  tool_use_id TEXT NOT NULL,
-  event_id TEXT NOT NULL,
-  -- builtin | custom
-  kind TEXT NOT NULL,
-  -- open: no result yet · pending: waits for the client · answered: the client answered · closed: has a result
-  state TEXT NOT NULL,
-  PRIMARY KEY (session_id, tool_use_id)
-);
-CREATE INDEX tool_calls_by_event ON tool_calls (event_id);
 
 -- Commands for the runner that it has not acknowledged.
 CREATE TABLE outbox (

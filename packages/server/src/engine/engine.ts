@@ -3,7 +3,8 @@
  * change is durable and published. Reads go to the store directly.
  */
 import type { Selectable } from 'kysely'
-import type { ClientEvent, WireEvent } from '@berth/protocol/api/event'
+import type { ClientEvent } from '@berth/protocol/api/client-event'
+import type { SessionEvent } from '@berth/protocol/api/event'
 import type { Database } from '../store/schema.ts'
 import type { Subscription } from './feed.ts'
 
@@ -47,7 +48,7 @@ export interface Engine extends AsyncDisposable {
   /** `invalid_request` while running. Removes everything of it. */
   deleteSession(key: SessionKey): Promise<void>
   /** Accepts a batch as a whole or not at all; answers the stored events in request order. */
-  sendEvents(key: SessionKey & { readonly events: readonly ClientEvent[] }): Promise<WireEvent[]>
+  sendEvents(key: SessionKey & { readonly events: readonly ClientEvent[] }): Promise<SessionEvent[]>
   /** Everything published after the call returns. The caller has checked that the session is the workspace's. */
   subscribe(sessionId: string): Subscription
   /** Reasons why the server cannot take work now; empty: ready. */

@@ -1,5 +1,25 @@
 /** Every store operation by name. A file of queries adds itself here; nothing else registers anything. */
+import { acceptEvents } from './accept-events.ts'
+import { archiveSession, deleteSession, updateSession } from './change-session.ts'
+import { commitReports } from './commit-reports.ts'
+import { createSession } from './create-session.ts'
+import { deliverInput } from './deliver-input.ts'
+import * as events from './events.ts'
+import * as meta from './meta.ts'
+import * as sandboxes from './sandboxes.ts'
 import * as workspaces from './workspaces.ts'
 
-export const operations = { ...workspaces }
+export const operations = {
+  ...events,
+  ...meta,
+  ...sandboxes,
+  ...workspaces,
+  acceptEvents,
+  archiveSession,
+  commitReports,
+  createSession,
+  deleteSession,
+  deliverInput,
+  updateSession,
+}
 export type Operations = typeof operations

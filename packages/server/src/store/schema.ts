@@ -4,9 +4,9 @@ import type { Generated } from 'kysely'
 export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
 export type SandboxState = 'starting' | 'ready' | 'lost'
 export type InputState = 'queued' | 'delivered' | 'done'
-export type ToolCallState = 'open' | 'pending' | 'answered' | 'closed'
 
 export interface Database {
+  meta: { key: string; value: string }
   workspaces: { id: string; name: string; created_at: string }
   api_keys: {
     ord: Generated<number>
@@ -64,12 +64,14 @@ export interface Database {
     archived_at: string | null
     thread_id: string
     last_seq: number
+    last_sdk_seq: number
     sdk_session_id: string
     has_transcript: number
     sandbox_id: string | null
+    opened: string | null
     link_received: number
     link_sent: number
-    translation: string
+    turn: string
     usage: string
     active_ms: number
     active_since: string | null
@@ -84,13 +86,6 @@ export interface Database {
     place: number | null
   }
   inputs: { session_id: string; seq: number; event_id: string; uuid: string; state: InputState }
-  tool_calls: {
-    session_id: string
-    tool_use_id: string
-    event_id: string
-    kind: 'builtin' | 'custom'
-    state: ToolCallState
-  }
   outbox: { session_id: string; seq: number; body: string }
   sdk_messages: { session_id: string; seq: number; body: string }
 }

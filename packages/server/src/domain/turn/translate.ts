@@ -1,0 +1,85 @@
+/**
+ * From what a runner reports to what clients see. Pure: the same turn and report give the same events (ids apart), so that the store can
+ * do it in the transaction that commits both.
+ */
+import type { Report } from '@berth/protocol'
+import { sessionFailure } from './failure.ts'
+import { closeOpenCalls, reachCall } from './tool-calls.ts'
+import { translateMessage } from './translate-message.ts'
+import { type EventDraft, type TurnContext, TurnLog } from './turn-log.ts'
+import type { TurnState } from './turn-state.ts'
+
+export interface Translation {
+  readonly turn: TurnState
+  readonly events: readonly EventDraft[]
+  readonly isActive: boolean
+  readonly isOver: boolean
+}
+
+export function translate(turn: TurnState, report: Report, context: TurnContext): Translation {
+  const log = new TurnLog(structuredClone(turn), context)
+  write(log, report)
+  return { turn: log.turn, events: log.events, isActive: log.isActive, isOver: log.isOver }
+}
+
+function write(log: TurnLog, report: Report): void {
+  switch (report.type) {
+    case 'message':
+      return translateMessage(log, report.message)
+    case 'model_request':
+      return report.phase === 'start' ? startRequest(log, report.message_id) : endRequest(log, report)
+    case 'tool_call':
+      return reachCall(log, report)
+    case 'exited':
+      return exited(log, report)
+    case 'refused':
+      log.fail(sessionFailure('unknown_error', report.detail, 'exhausted'))
+      log.isOver = report.command === 'input'
+      return
+    case 'started':
+      return
+    default:
+      return report satisfies never
+  }
+}
+
+function startRequest(log: TurnLog, messageId: string): void {
+  log.endRetrying()
+  // A request that was cut without notice ends here at the latest.
+  if (log.turn.request !== null) endRequest(log, { usage: null })
+  const startEventId = log.add({ type: 'span.model_request_start' })
+  log.turn.request = { messageId, startEventId, messages: 0, texts: [] }
+}
+
+function endRequest(log: TurnLog, report: Pick<Extract<Report, { type: 'model_request' }>, 'usage'>): void {
+  const { request } = log.turn
+  if (request === null) return
+  log.flushText()
+  log.turn.request = null
+  log.add({
+    type: 'span.model_request_end',
+    model_request_start_id: request.startEventId,
+    is_error: report.usage === null,
+    model_usage: {
+      input_tokens: count(report.usage, 'input_tokens'),
+      output_tokens: count(report.usage, 'output_tokens'),
+      cache_read_input_tokens: count(report.usage, 'cache_read_input_tokens'),
+      cache_creation_input_tokens: count(report.usage, 'cache_creation_input_tokens'),
+    },
+  })
+}
+
+function count(usage: Readonly<Record<string, unknown>> | null, key: string): number {
+  const value = usage?.[key]
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : 0
+}
+
+function exited(log: TurnLog, report: Extract<Report, { type: 'exited' }>): void {
+  if (report.reason === 'closed') return
+  endRequest(log, { usage: null })
+  closeOpenCalls(log, 'The agent process ended while this call was open; whether it took effect is unknown.')
+  const how = report.signal ?? (report.exit_code === null ? 'unknown reasons' : `exit code ${report.exit_code}`)
+  const what = report.reason === 'start_failed' ? 'the agent process could not start' : 'the agent process ended'
+  log.fail(sessionFailure('unknown_error', `${what} (${how}): ${report.detail}`.slice(0, 2_000), 'exhausted'))
+  log.isOver = true
+}

@@ -1,0 +1,136 @@
+/** Takes client events into a session: a batch as a whole, or, where one is refused, none of it. */
+import { randomUUID } from 'node:crypto'
+import type {
+  ClientEvent,
+  UserCustomToolResultParams,
+  UserInterruptParams,
+  UserMessageParams,
+  UserToolConfirmationParams,
+} from '@berth/protocol/api/client-event'
+import type { SessionEvent } from '@berth/protocol/api/event'
+import { checkInterrupt, checkMessage, checkSupported, pendingCall } from '../domain/acceptance.ts'
+import { pendingEventIds } from '../domain/turn/turn-state.ts'
+import { newId } from '../domain/ids.ts'
+import { type Committed, SessionLog } from './session-log.ts'
+import type { Db } from './store.ts'
+
+export interface AcceptEventsArgs {
+  readonly workspaceId: string
+  readonly sessionId: string
+  readonly events: readonly ClientEvent[]
+  readonly now: string
+}
+
+/** `stored` are the events as they were accepted, in the order of the request. */
+export async function acceptEvents(db: Db, args: AcceptEventsArgs): Promise<Committed & { stored: SessionEvent[] }> {
+  const log = await SessionLog.load(db, args)
+  const stored: SessionEvent[] = []
+  for (const event of args.events) stored.push(await acceptInto(db, log, event))
+  return { ...(await log.save()), stored }
+}
+
+export async function acceptInto(db: Db, log: SessionLog, event: ClientEvent): Promise<SessionEvent> {
+  checkSupported(event)
+  switch (event.type) {
+    case 'user.message':
+      return acceptMessage(db, log, event)
+    case 'user.interrupt':
+      return acceptInterrupt(db, log, event)
+    case 'user.tool_confirmation':
+      return acceptConfirmation(log, event)
+    case 'user.custom_tool_result':
+      return acceptCustomResult(db, log, event)
+    case 'user.tool_result':
+    case 'user.define_outcome':
+    case 'system.message':
+      throw new TypeError(`${event.type} was let through`)
+    default:
+      return event satisfies never
+  }
+}
+
+async function acceptMessage(db: Db, log: SessionLog, params: UserMessageParams): Promise<SessionEvent> {
+  checkMessage(log.situation)
+  const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
+  const seq = log.addQueued(event)
+  const input = { session_id: log.row.id, seq, event_id: event.id, uuid: randomUUID(), state: 'queued' as const }
+  await db.insertInto('inputs').values(input).execute()
+  if (log.row.status === 'idle') log.toRunning()
+  return event
+}
+
+async function acceptInterrupt(db: Db, log: SessionLog, params: UserInterruptParams): Promise<SessionEvent> {
+  const { situation } = log
+  checkInterrupt(situation, params.session_thread_id ?? null, log.row.thread_id)
+  const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
+  log.addQueued(event)
+  await log.process(event.id)
+  if (situation.status === 'idle' && situation.stopReason?.type !== 'requires_action') return event
+  const inputs = await db
+    .selectFrom('inputs')
+    .selectAll()
+    .where('session_id', '=', log.row.id)
+    .where('state', '!=', 'done')
+    .orderBy('seq')
+    .execute()
+  const [head, ...waiting] = inputs
+  if (head?.state === 'queued') {
+    // The turn has not reached the agent yet: it ends here, before it began.
+    await log.process(head.event_id)
+    await db.updateTable('inputs').set({ state: 'done' }).where('event_id', '=', head.event_id).execute()
+    if (waiting.length === 0) log.toIdle({ type: 'end_turn' })
+    return event
+  }
+  log.command({ type: 'interrupt' })
+  log.toRunning()
+  return event
+}
+
+async function acceptConfirmation(log: SessionLog, params: UserToolConfirmationParams): Promise<SessionEvent> {
+  const [toolUseId, call] = pendingCall(log.situation, 'builtin', params.tool_use_id)
+  call.answer = params.result
+  const message = params.deny_message ?? null
+  log.command({ type: 'verdict', tool_use_id: toolUseId, behavior: params.result, message })
+  const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
+  log.addQueued(event)
+  await log.process(event.id)
+  goOn(log)
+  return event
+}
+
+async function acceptCustomResult(db: Db, log: SessionLog, params: UserCustomToolResultParams): Promise<SessionEvent> {
+  const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: log.now }
+  if (await isSettledCall(db, log, params.custom_tool_use_id)) {
+    log.add(event)
+    return event
+  }
+  const [toolUseId, call] = pendingCall(log.situation, 'custom', params.custom_tool_use_id)
+  call.answer = 'result'
+  const content = (params.content ?? []).map((block) => ({ ...block }))
+  log.command({ type: 'custom_result', tool_use_id: toolUseId, content, is_error: params.is_error ?? false })
+  log.add(event)
+  goOn(log)
+  return event
+}
+
+/** A result that comes twice is taken without effect. */
+async function isSettledCall(db: Db, log: SessionLog, eventId: string): Promise<boolean> {
+  const open = Object.values(log.turn.calls).find((call) => call.eventId === eventId)
+  if (open !== undefined) return open.kind === 'custom' && open.answer !== null
+  if (log.row.status === 'terminated') return false
+  const shown = await db
+    .selectFrom('events')
+    .select('type')
+    .where('session_id', '=', log.row.id)
+    .where('id', '=', eventId)
+    .executeTakeFirst()
+  return shown?.type === 'agent.custom_tool_use'
+}
+
+/** After an answer: the rest is asked for again, or the turn goes on. */
+function goOn(log: SessionLog): void {
+  if (log.row.status !== 'idle') return
+  const rest = pendingEventIds(log.turn)
+  if (rest.length > 0) log.toIdle({ type: 'requires_action', event_ids: rest })
+  else log.toRunning()
+}

@@ -1,0 +1,79 @@
+/** Changes to a session as a whole: update, archive, delete. */
+import { BerthError } from '@berth/protocol'
+import type { SessionEvent } from '@berth/protocol/api/event'
+import { sessionAgent } from '@berth/protocol/api/session'
+import { newId } from '../domain/ids.ts'
+import { type Committed, SessionLog } from './session-log.ts'
+import type { Db } from './store.ts'
+
+export interface UpdateSessionArgs {
+  readonly workspaceId: string
+  readonly sessionId: string
+  /** Row version that the change was computed from. */
+  readonly expectedSeq: number
+  readonly change: {
+    readonly title?: string | null
+    readonly metadata?: Readonly<Record<string, string>>
+    readonly agent?: object
+  }
+  readonly now: string
+}
+
+/** `conflict` when the log has moved on since `expectedSeq`. */
+export async function updateSession(db: Db, args: UpdateSessionArgs): Promise<Committed> {
+  const log = await SessionLog.load(db, args)
+  if (log.row.last_seq !== args.expectedSeq) throw new BerthError('conflict', 'the session has changed meanwhile')
+  const { title, metadata, agent } = args.change
+  if (title !== undefined) log.row.title = title
+  if (metadata !== undefined) log.row.metadata = JSON.stringify(metadata)
+  if (agent !== undefined) log.row.agent = JSON.stringify(agent)
+  log.add({
+    id: newId('sevt'),
+    type: 'session.updated',
+    ...(title === undefined ? {} : { title }),
+    ...(metadata === undefined || Object.keys(metadata).length === 0 ? {} : { metadata: { ...metadata } }),
+    ...(agent === undefined ? {} : { agent: sessionAgent.parse(agent) }),
+  })
+  return log.save()
+}
+
+interface EndSessionArgs {
+  readonly workspaceId: string
+  readonly sessionId: string
+  readonly now: string
+}
+
+function checkNotRunning(log: SessionLog, verb: string): void {
+  if (log.row.status === 'running' || log.row.status === 'rescheduling') {
+    throw new BerthError('invalid_request', `the session is running; interrupt it before you ${verb} it`)
+  }
+}
+
+/** Archiving what is archived changes nothing. */
+export async function archiveSession(db: Db, args: EndSessionArgs): Promise<Committed> {
+  const log = await SessionLog.load(db, args)
+  if (log.row.archived_at !== null) return { row: log.row, events: [], commands: [] }
+  checkNotRunning(log, 'archive')
+  log.row.archived_at = args.now
+  if (log.row.status !== 'terminated') log.toTerminated()
+  return log.save()
+}
+
+/** Answers the last event that streams of the session see, and the sandbox that is nobody's now. */
+export async function deleteSession(
+  db: Db,
+  args: EndSessionArgs,
+): Promise<{ event: SessionEvent; sandboxId: string | null }> {
+  const log = await SessionLog.load(db, args)
+  checkNotRunning(log, 'delete')
+  const id = args.sessionId
+  await db.deleteFrom('events').where('session_id', '=', id).execute()
+  await db.deleteFrom('inputs').where('session_id', '=', id).execute()
+  await db.deleteFrom('outbox').where('session_id', '=', id).execute()
+  await db.deleteFrom('sdk_messages').where('session_id', '=', id).execute()
+  await db.deleteFrom('sessions').where('id', '=', id).execute()
+  return {
+    event: { id: newId('sevt'), type: 'session.deleted', processed_at: args.now },
+    sandboxId: log.row.sandbox_id,
+  }
+}

@@ -1,0 +1,115 @@
+/** What a runner reported becomes durable: translated, appended, its progress noted, all in one transaction. */
+import type { ModelUsage, Report } from '@berth/protocol'
+import { sessionAgent } from '@berth/protocol/api/session'
+import type { StopReason } from '@berth/protocol/api/event'
+import { resolveTools } from '../domain/toolset.ts'
+import { translate } from '../domain/turn/translate.ts'
+import type { TurnContext } from '../domain/turn/turn-log.ts'
+import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
+import { newId } from '../domain/ids.ts'
+import { type Committed, SessionLog } from './session-log.ts'
+import type { Db } from './store.ts'
+
+export interface CommitReportsArgs {
+  readonly sessionId: string
+  readonly sandboxId: string
+  /** In the order of their numbers; those that were committed before are passed over. */
+  readonly frames: readonly { readonly seq: number; readonly report: Report }[]
+  readonly previews: Readonly<Record<string, string>>
+  /** The session's usage as of now; null: unknown, keep what is stored. */
+  readonly usage: readonly ModelUsage[] | null
+  readonly now: string
+}
+
+export interface CommittedReports extends Committed {
+  /** Raw SDK messages with their numbers. */
+  readonly sdkMessages: readonly { readonly seq: number; readonly message: Readonly<Record<string, unknown>> }[]
+}
+
+/** `not_found` when the session is gone or lives in another sandbox by now: the frames are nobody's. */
+export async function commitReports(db: Db, args: CommitReportsArgs): Promise<CommittedReports> {
+  const log = await SessionLog.load(db, args)
+  const sdkMessages: { seq: number; message: Readonly<Record<string, unknown>> }[] = []
+  if (log.row.sandbox_id !== args.sandboxId) return { row: log.row, events: [], commands: [], sdkMessages }
+  if (args.usage !== null) log.row.usage = JSON.stringify(args.usage)
+  const context = contextOf(log, args.previews)
+  for (const { seq, report } of args.frames) {
+    if (seq <= log.row.link_received) continue
+    log.row.link_received = seq
+    if (report.type === 'message') {
+      log.row.last_sdk_seq += 1
+      sdkMessages.push({ seq: log.row.last_sdk_seq, message: report.message })
+    }
+    await take(db, log, report, context)
+  }
+  await saveSdkMessages(db, log.row.id, sdkMessages)
+  return { ...(await log.save()), sdkMessages }
+}
+
+function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): TurnContext {
+  const agent = sessionAgent.parse(JSON.parse(log.row.agent))
+  return {
+    threadId: log.row.thread_id,
+    agentName: agent.name,
+    tools: resolveTools(agent.tools),
+    newEventId: () => newId('sevt'),
+    previews,
+  }
+}
+
+async function take(db: Db, log: SessionLog, report: Report, context: TurnContext): Promise<void> {
+  const { turn, events, isActive, isOver } = translate(log.turn, report, context)
+  log.turn = turn
+  if (log.row.status === 'terminated') return
+  // The agent works by itself when a background task has ended.
+  if (isActive && log.row.status === 'idle' && log.situation.stopReason?.type !== 'requires_action') log.toRunning()
+  for (const event of events) log.add(event)
+  log.row.status = statusAfter(log)
+  if (report.type === 'message' && report.message['type'] === 'assistant') log.row.has_transcript = 1
+  if (isOver) await endTurn(db, log)
+  else if (log.row.status === 'running' && isBlocked(log.turn)) {
+    log.toIdle({ type: 'requires_action', event_ids: pendingEventIds(log.turn) })
+  }
+}
+
+function statusAfter(log: SessionLog): SessionLog['row']['status'] {
+  if (log.turn.retrying) return 'rescheduling'
+  return log.row.status === 'rescheduling' ? 'running' : log.row.status
+}
+
+/** The input that was inside is done; the next one goes on without an idle between them. */
+async function endTurn(db: Db, log: SessionLog): Promise<void> {
+  const { failure, refusal } = log.turn
+  log.turn = freshTurn
+  await db
+    .updateTable('inputs')
+    .set({ state: 'done' })
+    .where('session_id', '=', log.row.id)
+    .where('state', '=', 'delivered')
+    .execute()
+  const waiting = await db
+    .selectFrom('inputs')
+    .select('seq')
+    .where('session_id', '=', log.row.id)
+    .where('state', '=', 'queued')
+    .executeTakeFirst()
+  if (waiting !== undefined) log.row.status = 'running'
+  else if (log.row.status !== 'idle' || log.situation.stopReason?.type === 'requires_action') {
+    log.toIdle(reasonOf(failure, refusal), refusal)
+  }
+}
+
+function reasonOf(failure: TurnState['failure'], refusal: TurnState['refusal']): StopReason {
+  if (refusal !== null) return { type: 'refusal' }
+  return failure === null ? { type: 'end_turn' } : { type: 'retries_exhausted' }
+}
+
+async function saveSdkMessages(
+  db: Db,
+  sessionId: string,
+  messages: readonly { seq: number; message: object }[],
+): Promise<void> {
+  if (messages.length === 0) return
+  const rows = messages.map(({ seq, message }) => ({ session_id: sessionId, seq, body: JSON.stringify(message) }))
+  await db.insertInto('sdk_messages').values(rows).execute()
+}

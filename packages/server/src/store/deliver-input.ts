@@ -1,0 +1,46 @@
+/** Hands the next input to the sandbox's runner, together with whatever the runner must know first. */
+import type { SessionConfig } from '@berth/protocol'
+import { sessionEvent } from '@berth/protocol/api/event'
+import { toModelContent } from '../domain/model-content.ts'
+import { type Committed, SessionLog } from './session-log.ts'
+import type { Db } from './store.ts'
+
+export interface DeliverInputArgs {
+  readonly sessionId: string
+  readonly sandboxId: string
+  readonly config: Omit<SessionConfig, 'sdk_session_id' | 'resume'>
+  readonly now: string
+}
+
+/** undefined: there is nothing to hand over now (an input is inside, none waits, or the sandbox is another). */
+export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Committed | undefined> {
+  const log = await SessionLog.load(db, args)
+  if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') return undefined
+  const [head] = await db
+    .selectFrom('inputs')
+    .selectAll()
+    .where('session_id', '=', args.sessionId)
+    .where('state', '!=', 'done')
+    .orderBy('seq')
+    .limit(1)
+    .execute()
+  if (head === undefined || head.state === 'delivered') return undefined
+  open(log, args.config)
+  log.toRunning()
+  await log.process(head.event_id)
+  await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', head.event_id).execute()
+  const stored = await db.selectFrom('events').select('body').where('id', '=', head.event_id).executeTakeFirstOrThrow()
+  const event = sessionEvent.parse(JSON.parse(stored.body))
+  if (event.type !== 'user.message') throw new TypeError(`input ${head.event_id} is a ${event.type}`)
+  log.command({ type: 'input', uuid: head.uuid, content: toModelContent(event.content) })
+  return log.save()
+}
+
+/** The configuration goes to the runner once, and again when it has changed. */
+function open(log: SessionLog, config: DeliverInputArgs['config']): void {
+  const opened = JSON.stringify(config)
+  if (log.row.opened === opened) return
+  log.row.opened = opened
+  const { sdk_session_id, has_transcript } = log.row
+  log.command({ type: 'open', config: { ...config, sdk_session_id, resume: has_transcript === 1 } })
+}

@@ -1,0 +1,167 @@
+/**
+ * A session being written to, within one transaction: the only way to append to its log. Holds the row, gathers what is appended, and
+ * writes both at `save`. Sequence numbers have no gaps because they are given out here and committed together with the row.
+ */
+import type { Selectable } from 'kysely'
+import type { Command } from '@berth/protocol'
+import { BerthError } from '@berth/protocol'
+import {
+  sessionEvent,
+  type SessionEvent,
+  stopReason,
+  type StopDetails,
+  type StopReason,
+} from '@berth/protocol/api/event'
+import { newId } from '../domain/ids.ts'
+import type { SessionSituation } from '../domain/acceptance.ts'
+import type { EventDraft } from '../domain/turn/turn-log.ts'
+import { parseTurn, type TurnState } from '../domain/turn/turn-state.ts'
+import { parseModels, toWireUsage } from '../domain/usage.ts'
+import { sessionAgent } from '@berth/protocol/api/session'
+import type { Database } from './schema.ts'
+import type { Db } from './store.ts'
+
+export type SessionRow = Selectable<Database['sessions']>
+
+/** What a commit changed: events in the order in which clients see them (an input that was processed is there again), new commands. */
+export interface Committed {
+  readonly row: SessionRow
+  readonly events: readonly SessionEvent[]
+  readonly commands: readonly { readonly seq: number; readonly body: Command }[]
+}
+
+export class SessionLog {
+  readonly row: SessionRow
+  turn: TurnState
+  readonly #db: Db
+  readonly now: string
+  readonly #events: SessionEvent[] = []
+  readonly #fresh: Database['events'][] = []
+  readonly #commands: { seq: number; body: Command }[] = []
+
+  constructor(db: Db, row: SessionRow, now: string) {
+    this.#db = db
+    this.row = row
+    this.now = now
+    this.turn = parseTurn(row.turn)
+  }
+
+  /** `not_found` unless it exists (in that workspace, where one is named). */
+  static async load(db: Db, args: { sessionId: string; workspaceId?: string; now: string }): Promise<SessionLog> {
+    let query = db.selectFrom('sessions').selectAll().where('id', '=', args.sessionId)
+    if (args.workspaceId !== undefined) query = query.where('workspace_id', '=', args.workspaceId)
+    const row = await query.executeTakeFirst()
+    if (row === undefined) throw new BerthError('not_found', `no session ${args.sessionId}`)
+    return new SessionLog(db, row, args.now)
+  }
+
+  get situation(): SessionSituation {
+    const reason = this.row.stop_reason
+    return {
+      status: this.row.status,
+      stopReason: reason === null ? null : stopReason.parse(JSON.parse(reason)),
+      turn: this.turn,
+    }
+  }
+
+  add(draft: EventDraft): void {
+    this.#append({ ...draft, processed_at: this.now })
+  }
+
+  /** A client's event that waits: it has no place in the list yet. */
+  addQueued(event: SessionEvent): number {
+    return this.#append(event)
+  }
+
+  /** A waiting input takes its place: it is published again, with its time. */
+  async process(eventId: string): Promise<void> {
+    const stored =
+      this.#fresh.find((row) => row.id === eventId) ??
+      (await this.#db.selectFrom('events').selectAll().where('id', '=', eventId).executeTakeFirstOrThrow())
+    const place = this.#nextSeq()
+    const event = sessionEvent.parse({ ...JSON.parse(stored.body), processed_at: this.now })
+    const change = { place, processed_at: this.now, body: JSON.stringify(event) }
+    if (this.#fresh.includes(stored)) Object.assign(stored, change)
+    else await this.#db.updateTable('events').set(change).where('id', '=', eventId).execute()
+    this.#events.push(event)
+  }
+
+  toRunning(): void {
+    if (this.row.status === 'running') return
+    this.row.status = 'running'
+    this.row.stop_reason = null
+    this.row.active_since ??= this.now
+    this.add({ id: newId('sevt'), type: 'session.status_running' })
+    this.add({ id: newId('sevt'), type: 'session.thread_status_running', ...this.#thread() })
+  }
+
+  toIdle(reason: StopReason, details: StopDetails | null = null): void {
+    this.#stopClock()
+    this.row.status = 'idle'
+    this.row.stop_reason = JSON.stringify(reason)
+    const idle = { stop_reason: reason, stop_details: details }
+    this.add({ id: newId('sevt'), type: 'session.thread_status_idle', ...this.#thread(), ...idle })
+    const usage = toWireUsage(parseModels(this.row.usage), this.row.active_ms)
+    this.add({ id: newId('sevt'), type: 'session.usage', usage, budget: null })
+    this.add({ id: newId('sevt'), type: 'session.status_idle', ...idle })
+  }
+
+  toTerminated(): void {
+    this.#stopClock()
+    this.row.status = 'terminated'
+    this.row.stop_reason = null
+    this.add({ id: newId('sevt'), type: 'session.thread_status_terminated', ...this.#thread() })
+    this.add({ id: newId('sevt'), type: 'session.status_terminated' })
+  }
+
+  /** Puts a command into the outbox of the session's present sandbox. */
+  command(body: Command): void {
+    this.row.link_sent += 1
+    this.#commands.push({ seq: this.row.link_sent, body })
+  }
+
+  async save(): Promise<Committed> {
+    const { row } = this
+    row.turn = JSON.stringify(this.turn)
+    row.updated_at = this.now
+    const session_id = row.id
+    if (this.#fresh.length > 0) await this.#db.insertInto('events').values(this.#fresh).execute()
+    if (this.#commands.length > 0) {
+      const rows = this.#commands.map(({ seq, body }) => ({ session_id, seq, body: JSON.stringify(body) }))
+      await this.#db.insertInto('outbox').values(rows).execute()
+    }
+    const { ord, ...columns } = row
+    await this.#db.updateTable('sessions').set(columns).where('ord', '=', ord).execute()
+    return { row, events: this.#events, commands: this.#commands }
+  }
+
+  #append(event: SessionEvent): number {
+    const seq = this.#nextSeq()
+    this.#events.push(event)
+    this.#fresh.push({
+      session_id: this.row.id,
+      seq,
+      id: event.id,
+      type: event.type,
+      body: JSON.stringify(event),
+      processed_at: event.processed_at,
+      place: event.processed_at === null ? null : seq,
+    })
+    return seq
+  }
+
+  #nextSeq(): number {
+    this.row.last_seq += 1
+    return this.row.last_seq
+  }
+
+  #stopClock(): void {
+    if (this.row.active_since === null) return
+    this.row.active_ms += Math.max(0, Date.parse(this.now) - Date.parse(this.row.active_since))
+    this.row.active_since = null
+  }
+
+  #thread(): { session_thread_id: string; agent_name: string } {
+    return { session_thread_id: this.row.thread_id, agent_name: sessionAgent.parse(JSON.parse(this.row.agent)).name }
+  }
+}
