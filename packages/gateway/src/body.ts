@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import { Refusal } from './refusal.ts'
+
+export const MAX_BODY = 32 * 1024 * 1024
+
+/** Request bodies that may be in memory at once, over all sessions. */
+export class BodyBudget {
+  readonly #limit: number
+  #used = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** The number of bytes held; give the same number back. */
+  take(bytes: number): void {
+    if (this.#used + bytes > this.#limit) {
+      throw new Refusal(503, 'Too many large requests at once', { retry: true, retryAfter: '1' })
+    }
+    this.#used += bytes
+  }
+
+  give(bytes: number): void {
+    this.#used -= bytes
+  }
+}
+
+/** A body in memory, held against the budget until disposed. */
+export interface HeldBody extends Disposable {
+  readonly bytes: Buffer
+}
+
+/** Reads the whole body. One that is too long is read on for a while, so that the client sees the refusal and not a broken pipe. */
+export async function readBody(request: IncomingMessage, budget: BodyBudget): Promise<HeldBody> {
+  const chunks: Buffer[] = []
+  let seen = 0
+  let held = 0
+  try {
+    for await (const chunk of request) {
+      if (!Buffer.isBuffer(chunk)) continue
+      seen += chunk.length
+      if (seen > 2 * MAX_BODY) break
+      if (seen > MAX_BODY) continue
+      budget.take(chunk.length)
+      held += chunk.length
+      chunks.push(chunk)
+    }
+    if (seen > MAX_BODY) throw new Refusal(413, 'The request is over 32 MiB')
+  } catch (error) {
+    budget.give(held)
+    throw error
+  }
+  return { bytes: Buffer.concat(chunks), [Symbol.dispose]: () => budget.give(held) }
+}

@@ -1,0 +1,118 @@
+import { chmod, rename, rm } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { BerthError, errorCodes, isBerthError } from '@berth/protocol/error'
+import { type GatewayHealth, sessionRoute, type SessionUsage } from '@berth/protocol/gateway'
+import { z } from 'zod'
+import type { Ledger } from './ledger.ts'
+import type { Logger } from './logger.ts'
+import { checkId, type Routes } from './routes.ts'
+
+const MAX_BODY = 1024 * 1024
+
+export interface ControlParts {
+  readonly routes: Routes
+  readonly ledger: Ledger
+  readonly logger: Logger
+  readonly health: () => GatewayHealth
+  readonly shutdown: () => void
+}
+
+interface Answer {
+  readonly status: number
+  readonly body?: GatewayHealth | SessionUsage
+}
+
+/** The control API on its unix socket. Whoever can open the socket may do everything. */
+export class Control implements AsyncDisposable {
+  readonly #server: Server
+
+  private constructor(server: Server) {
+    this.#server = server
+  }
+
+  /** Takes the place of the socket that a killed process left. */
+  static async open(parts: ControlParts, path: string): Promise<Control> {
+    const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+      void respond(parts, request, response)
+    })
+    const temporary = `${path}.new`
+    await rm(temporary, { force: true })
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(temporary, resolve)
+    })
+    await chmod(temporary, 0o600)
+    await rename(temporary, path)
+    return new Control(server)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    this.#server.closeIdleConnections()
+    await closed
+  }
+}
+
+async function respond(parts: ControlParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    const { status, body } = await dispatch(parts, request)
+    response.writeHead(status, {
+      connection: 'close',
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    })
+    response.end(body === undefined ? undefined : JSON.stringify(body))
+  } catch (error) {
+    const shown = isBerthError(error) ? error : new BerthError('internal', 'The gateway has failed; its log has more')
+    if (shown !== error) parts.logger.error({ err: error }, 'control request failed')
+    const { status, type } = errorCodes[shown.code]
+    response.writeHead(status, { connection: 'close', 'content-type': 'application/json' })
+    response.end(JSON.stringify({ type: 'error', error: { type, message: shown.message, code: shown.code } }))
+  }
+}
+
+async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<Answer> {
+  const call = `${request.method ?? ''} ${request.url ?? ''}`
+  if (call === 'GET /health') return { status: 200, body: parts.health() }
+  if (call === 'POST /shutdown') {
+    parts.shutdown()
+    return { status: 202 }
+  }
+  const [, method, id, usage] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage)?$/.exec(call) ?? []
+  if (id !== undefined) {
+    checkId(id)
+    if (method === 'PUT' && usage === undefined) {
+      await parts.routes.put(id, await readRoute(request))
+      return { status: 204 }
+    }
+    if (method === 'DELETE' && usage === undefined) {
+      await parts.routes.remove(id)
+      return { status: 204 }
+    }
+    if (method === 'GET' && usage !== undefined) {
+      return { status: 200, body: { session_id: id, models: await parts.ledger.usage(id) } }
+    }
+  }
+  throw new BerthError('not_found', 'The gateway has no such route')
+}
+
+async function readRoute(request: IncomingMessage): Promise<z.infer<typeof sessionRoute>> {
+  const parsed = sessionRoute.strict().safeParse(await readJson(request))
+  if (parsed.success) return parsed.data
+  throw new BerthError('invalid_request', z.prettifyError(parsed.error))
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request) {
+    if (!Buffer.isBuffer(chunk)) continue
+    bytes += chunk.length
+    if (bytes > MAX_BODY) throw new BerthError('too_large', 'The body is over 1 MiB')
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
+  } catch (error) {
+    throw new BerthError('invalid_request', 'The body is not valid JSON', { cause: error })
+  }
+}

@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto'
+import { chmod, mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type GatewayHealth, GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
+import { BodyBudget } from './body.ts'
+import { fingerprint, scrubber, type UpstreamConfig } from './config.ts'
+import { Control } from './control.ts'
+import { Ledger } from './ledger.ts'
+import { lockState } from './lock.ts'
+import type { Logger } from './logger.ts'
+import { Routes } from './routes.ts'
+import { Upstream } from './upstream.ts'
+
+/** Requests under way get this long to end by themselves when the gateway ends. */
+const DRAIN_MS = 10_000
+const CONCURRENCY = 16
+const BODY_BYTES = 512 * 1024 * 1024
+
+export interface GatewayOptions {
+  /** State directory; made when missing. One gateway at a time has it. */
+  readonly state: string
+  readonly upstream: UpstreamConfig
+  readonly logger: Logger
+  readonly now: () => Date
+  readonly version: string
+  /** It ends by itself after this long without a session. */
+  readonly idleExitMs: number
+}
+
+/** Where a gateway's control API is, given its state directory. */
+export function controlSocket(state: string): string {
+  return join(state, 'control.sock')
+}
+
+/**
+ * A running gateway. `ended` resolves when it has to stop (asked to, nothing to do, or its ledger is lost: then with that error), which
+ * is done by disposing: it stops listening, lets requests end for 10 s, then cuts them, and writes the last rows.
+ */
+export interface Gateway extends AsyncDisposable {
+  readonly control: string
+  readonly ended: Promise<Error | undefined>
+}
+
+/** Throws `conflict` when the state directory is in use. */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  const { state, logger, now } = options
+  await mkdir(state, { recursive: true, mode: 0o700 })
+  await chmod(state, 0o700)
+  await using parts = new AsyncDisposableStack()
+  parts.use(lockState(join(state, 'lock.db')))
+  const ended = Promise.withResolvers<Error | undefined>()
+  const idle = idleTimer(options.idleExitMs, () => ended.resolve(undefined))
+  parts.defer(() => idle(1))
+  const ledger = parts.use(await Ledger.open(join(state, 'ledger.db'), now().toISOString(), ended.resolve))
+  const upstream = parts.use(new Upstream(options.upstream))
+  const session = {
+    upstream,
+    ledger,
+    logger,
+    now,
+    scrub: scrubber(options.upstream),
+    newId: () => `req_berth_${randomUUID().replaceAll('-', '')}`,
+    bodies: new BodyBudget(BODY_BYTES),
+    concurrency: CONCURRENCY,
+  }
+  const routes = await Routes.open({ directory: join(state, 'sessions'), session, logger, changed: idle })
+  parts.defer(() => routes.drain(AbortSignal.timeout(DRAIN_MS)))
+  idle(routes.size)
+  const health = (): GatewayHealth => ({
+    protocol: GATEWAY_PROTOCOL,
+    version: options.version,
+    pid: process.pid,
+    upstream: fingerprint(options.upstream),
+    sessions: routes.size,
+  })
+  const control = controlSocket(state)
+  parts.use(await Control.open({ routes, ledger, logger, health, shutdown: () => ended.resolve(undefined) }, control))
+  const owned = parts.move()
+  return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+/** Takes the number of sessions; runs out when it has been 0 for `ms`. */
+function idleTimer(ms: number, expired: () => void): (sessions: number) => void {
+  let timer: NodeJS.Timeout | undefined
+  return (sessions) => {
+    clearTimeout(timer)
+    timer = sessions === 0 ? setTimeout(expired, ms) : undefined
+  }
+}

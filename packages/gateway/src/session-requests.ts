@@ -1,0 +1,128 @@
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { SessionRoute } from '@berth/protocol/gateway'
+import { admit, type Endpoint } from './admit.ts'
+import { type BodyBudget, readBody } from './body.ts'
+import { forward, type ForwardParts } from './forward.ts'
+import { checkFraming, checkJsonBody } from './headers.ts'
+import { Refusal } from './refusal.ts'
+
+export interface SessionParts extends ForwardParts {
+  readonly newId: () => string
+  readonly bodies: BodyBudget
+  /** Requests of one session under way at once. */
+  readonly concurrency: number
+}
+
+/** Every target there is; compared as written, so that there is nothing to normalise. */
+const targets: Readonly<Record<string, Endpoint>> = {
+  '/v1/messages': 'messages',
+  '/v1/messages?beta=true': 'messages',
+  '/v1/messages/count_tokens': 'count_tokens',
+  '/v1/messages/count_tokens?beta=true': 'count_tokens',
+}
+
+/** Answers what comes through one session's socket. The session is a property of the socket; nothing a request says can change it. */
+export class SessionRequests {
+  readonly sessionId: string
+  route: SessionRoute
+  readonly #parts: SessionParts
+  readonly #running = new Set<AbortController>()
+  readonly #busy = new WeakSet<Socket>()
+  #idle = Promise.withResolvers<void>()
+  #draining = false
+
+  constructor(parts: SessionParts, sessionId: string, route: SessionRoute) {
+    this.#parts = parts
+    this.sessionId = sessionId
+    this.route = route
+  }
+
+  /** Refuses new requests from now on; resolves when none is under way. */
+  async drain(): Promise<void> {
+    this.#draining = true
+    if (this.#running.size > 0) await this.#idle.promise
+  }
+
+  /** Cuts what is under way. */
+  abort(): void {
+    for (const running of this.#running) running.abort(new Refusal(503, 'The gateway is going away', { retry: true }))
+  }
+
+  /** Never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request
+    // A client that sends on before its answer has come could hold any number of requests behind one connection.
+    if (this.#busy.has(socket)) return void socket.destroy()
+    this.#busy.add(socket)
+    const running = new AbortController()
+    this.#running.add(running)
+    response.on('error', () => running.abort(new Error('The sandbox has gone')))
+    response.on('close', () => {
+      this.#busy.delete(socket)
+      running.abort(new Error('The sandbox has gone'))
+    })
+    response.on('finish', () => this.#busy.delete(socket))
+    const requestId = this.#parts.newId()
+    try {
+      await this.#serve(request, response, { requestId, signal: running.signal })
+      if (!response.writableFinished && !response.destroyed) await once(response, 'close')
+    } catch (error) {
+      this.#refuse(response, error, requestId)
+    } finally {
+      this.#running.delete(running)
+      if (this.#running.size === 0) {
+        this.#idle.resolve()
+        this.#idle = Promise.withResolvers()
+      }
+    }
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse, given: { requestId: string; signal: AbortSignal }) {
+    checkFraming(request)
+    const target = request.url ?? ''
+    const endpoint = Object.hasOwn(targets, target) ? targets[target] : undefined
+    if (endpoint === undefined)
+      throw new Refusal(404, 'The gateway serves POST /v1/messages and /v1/messages/count_tokens only')
+    if (request.method !== 'POST') throw new Refusal(405, 'Only POST')
+    checkJsonBody(request.headers)
+    if (this.#draining) throw new Refusal(503, 'The gateway is going away', { retry: true })
+    if (this.#running.size > this.#parts.concurrency) {
+      const text = `More than ${this.#parts.concurrency} model requests of this session at once`
+      throw new Refusal(429, text, { retry: true, retryAfter: '1' })
+    }
+    const { route } = this
+    using body = await readBody(request, this.#parts.bodies)
+    const admitted = admit(body.bytes, endpoint, route)
+    await forward(this.#parts, {
+      id: given.requestId,
+      sessionId: this.sessionId,
+      workspaceId: route.workspace_id,
+      model: admitted.model,
+      endpoint,
+      target,
+      headers: request.headers,
+      serverTools: route.server_tools,
+      admitted,
+      response,
+      signal: given.signal,
+    })
+  }
+
+  #refuse(response: ServerResponse, error: unknown, requestId: string): void {
+    const { logger } = this.#parts
+    const entry = { session: this.sessionId, request: requestId }
+    if (response.destroyed) return logger.info(entry, 'the sandbox has gone')
+    if (response.headersSent) {
+      logger.warn({ ...entry, err: error }, 'answer cut')
+      return void response.destroy()
+    }
+    const refusal = error instanceof Refusal ? error : new Refusal(500, 'The gateway has failed; its log has more')
+    if (refusal === error) logger.info({ ...entry, status: refusal.status, reason: refusal.message }, 'refused')
+    else logger.error({ ...entry, err: error }, 'failed')
+    const closing = refusal.status === 413 || refusal.status === 503
+    response.writeHead(refusal.status, { ...refusal.headers(requestId), ...(closing ? { connection: 'close' } : {}) })
+    response.end(refusal.body(requestId))
+  }
+}

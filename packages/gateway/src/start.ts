@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process'
+import { mkdir, open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { BerthError, isBerthError } from '@berth/protocol/error'
+import { type GatewayHealth, GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
+import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
+import { fingerprint, readUpstreamConfig } from './config.ts'
+import { controlSocket } from './gateway.ts'
+
+export interface SpawnGateway {
+  readonly state: string
+  /** Environment of the gateway: where the upstream is and its key. Also decides whether a running one fits. */
+  readonly env: Readonly<Record<string, string>>
+  /** Path of the Node to run it with. */
+  readonly node: string
+  readonly signal?: AbortSignal
+}
+
+export interface SpawnedGateway {
+  readonly pid: number
+  readonly controlSocket: string
+  /** False: it was running already and fits. */
+  readonly started: boolean
+}
+
+const READY_MS = 15_000
+const GONE_MS = 20_000
+const POLL_MS = 20
+
+/**
+ * Makes sure that a gateway with these settings runs on the state directory, detached from the caller, its output in `gateway.log`. One
+ * that runs with other settings ends first. Idempotent. Throws `unavailable`, with the log's last lines, when it does not come up.
+ */
+export async function spawnGateway(options: SpawnGateway): Promise<SpawnedGateway> {
+  const upstream = fingerprint(readUpstreamConfig(options.env))
+  const path = controlSocket(options.state)
+  const client = openGatewayClient(path)
+  const running = await health(client, options.signal)
+  if (running !== undefined) {
+    if (running.protocol === GATEWAY_PROTOCOL && running.upstream === upstream) {
+      return { pid: running.pid, controlSocket: path, started: false }
+    }
+    await client.shutdown(options.signal)
+    await until(GONE_MS, 'The running gateway does not end', async () => !isAlive(running.pid), options.signal)
+  }
+  const pid = await launch(options, client)
+  return { pid, controlSocket: path, started: true }
+}
+
+async function launch(options: SpawnGateway, client: GatewayClient): Promise<number> {
+  await mkdir(options.state, { recursive: true, mode: 0o700 })
+  const logFile = join(options.state, 'gateway.log')
+  await using log = await open(logFile, 'a', 0o600)
+  const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+  const child = spawn(options.node, [main, '--state', options.state], {
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+    env: options.env,
+  })
+  let ended: string | undefined
+  child.on('error', (error) => (ended = error.message))
+  child.on('exit', (code, signal) => (ended = `it ended with ${signal ?? code}`))
+  child.unref()
+  const ready = async () => {
+    if (ended !== undefined) {
+      const lines = (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-5).join('\n')
+      throw new BerthError('unavailable', `The gateway did not start, ${ended}: ${lines}`)
+    }
+    return (await health(client, options.signal))?.pid === child.pid
+  }
+  await until(READY_MS, `The gateway is not ready; see ${logFile}`, ready, options.signal)
+  return child.pid ?? 0
+}
+
+async function health(client: GatewayClient, signal?: AbortSignal): Promise<GatewayHealth | undefined> {
+  try {
+    return await client.health(signal)
+  } catch (error) {
+    if (isBerthError(error, 'unavailable')) return undefined
+    throw error
+  }
+}
+
+async function until(ms: number, failed: string, done: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
+  const deadline = Date.now() + ms
+  while (!(await done())) {
+    if (Date.now() > deadline) throw new BerthError('unavailable', failed)
+    await delay(POLL_MS, undefined, signal === undefined ? {} : { signal })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,187 @@
+import { z } from 'zod'
+
+/** A line longer than this is passed on but not read. */
+const MAX_LINE = 8 * 1024 * 1024
+
+const LF = 10
+const CR = 13
+const LETTER_D = 100
+const LETTER_E = 101
+
+/** What an answer has said of itself so far. Counts are totals, as the API reports them. */
+export interface Seen {
+  model: string | null
+  input_tokens: number
+  output_tokens: number
+  cache_read_input_tokens: number
+  cache_creation_5m_input_tokens: number
+  cache_creation_1h_input_tokens: number
+  web_search_requests: number
+}
+
+export function nothingSeen(): Seen {
+  return {
+    model: null,
+    input_tokens: 0,
+    output_tokens: 0,
+    cache_read_input_tokens: 0,
+    cache_creation_5m_input_tokens: 0,
+    cache_creation_1h_input_tokens: 0,
+    web_search_requests: 0,
+  }
+}
+
+const count = z.int().nonnegative().nullish().catch(undefined)
+const usage = z.looseObject({
+  input_tokens: count,
+  output_tokens: count,
+  cache_read_input_tokens: count,
+  cache_creation_input_tokens: count,
+  cache_creation: z
+    .looseObject({ ephemeral_5m_input_tokens: count, ephemeral_1h_input_tokens: count })
+    .nullish()
+    .catch(undefined),
+  server_tool_use: z.looseObject({ web_search_requests: count }).nullish().catch(undefined),
+})
+const message = z.looseObject({ model: z.string().max(256).optional().catch(undefined), usage: usage.optional() })
+const started = z.looseObject({ message })
+
+/** Reads a whole answer that is not streamed. False: it is no message. */
+export function readAnswer(body: Uint8Array, seen: Seen): boolean {
+  return readInto(message, Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'), (answer) =>
+    merge(seen, answer),
+  )
+}
+
+function merge(seen: Seen, answer: z.infer<typeof message>): void {
+  if (answer.model !== undefined) seen.model = answer.model
+  const said = answer.usage
+  if (said === undefined) return
+  seen.input_tokens = said.input_tokens ?? seen.input_tokens
+  seen.output_tokens = said.output_tokens ?? seen.output_tokens
+  seen.cache_read_input_tokens = said.cache_read_input_tokens ?? seen.cache_read_input_tokens
+  seen.web_search_requests = said.server_tool_use?.web_search_requests ?? seen.web_search_requests
+  const oneHour = said.cache_creation?.ephemeral_1h_input_tokens ?? seen.cache_creation_1h_input_tokens
+  const fiveMinutes = said.cache_creation?.ephemeral_5m_input_tokens ?? seen.cache_creation_5m_input_tokens
+  // A delta repeats the total without the split; what the split does not explain was written for five minutes, the default.
+  const total = said.cache_creation_input_tokens ?? oneHour + fiveMinutes
+  seen.cache_creation_1h_input_tokens = Math.min(oneHour, total)
+  seen.cache_creation_5m_input_tokens = Math.max(fiveMinutes, total - seen.cache_creation_1h_input_tokens)
+}
+
+function readInto<S extends z.ZodType>(schema: S, text: string, take: (value: z.infer<S>) => void): boolean {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch {
+    return false
+  }
+  const result = schema.safeParse(parsed)
+  if (result.success) take(result.data)
+  return result.success
+}
+
+type Name = 'message_start' | 'message_delta' | 'message_stop' | 'error'
+const names: readonly Name[] = ['message_start', 'message_delta', 'message_stop', 'error']
+
+/**
+ * Reads usage from server-sent events as they pass, chunk by chunk, without holding them back. Only four kinds of events are looked
+ * into; for all others a line costs one search for its end.
+ */
+export class UsageScanner {
+  readonly seen: Seen = nothingSeen()
+  /** Set by the event that ends the answer. */
+  end: 'message_stop' | 'error' | undefined
+  /** Events that should have told usage and could not be read. */
+  unread = 0
+
+  #event: Name | 'other' | undefined
+  #data: string | undefined
+  #partial: Buffer[] = []
+  #partialBytes = 0
+  #skipping = false
+
+  /** True once message_start was read. */
+  started = false
+
+  /**
+   * Takes the next bytes. Answers the offset in them from which the event that ends the answer is not yet complete: what is before may
+   * go on, the rest must wait. Undefined: all may go on.
+   */
+  scan(chunk: Buffer): number | undefined {
+    let from = 0
+    while (this.end === undefined) {
+      const lf = chunk.indexOf(LF, from)
+      if (lf === -1) {
+        this.#keep(chunk, from)
+        return undefined
+      }
+      this.#endLine(chunk, from, lf)
+      if (this.end !== undefined) return from
+      from = lf + 1
+    }
+    return undefined
+  }
+
+  #keep(chunk: Buffer, from: number): void {
+    if (this.#skipping || from === chunk.length) return
+    this.#partialBytes += chunk.length - from
+    this.#skipping = this.#partialBytes > MAX_LINE
+    if (this.#skipping) this.#partial = []
+    else this.#partial.push(chunk.subarray(from))
+  }
+
+  #endLine(chunk: Buffer, from: number, lf: number): void {
+    if (this.#skipping) this.#unreadable()
+    else if (this.#partialBytes === 0) this.#line(chunk, from, lf)
+    else {
+      const line = Buffer.concat([...this.#partial, chunk.subarray(from, lf)])
+      if (line.length > MAX_LINE) this.#unreadable()
+      else this.#line(line, 0, line.length)
+    }
+    this.#partial = []
+    this.#partialBytes = 0
+    this.#skipping = false
+  }
+
+  #unreadable(): void {
+    if (this.#event === 'message_start' || this.#event === 'message_delta') this.unread++
+  }
+
+  #line(bytes: Buffer, from: number, lf: number): void {
+    const to = lf > from && bytes[lf - 1] === CR ? lf - 1 : lf
+    if (to === from) {
+      this.#event = undefined
+      this.#data = undefined
+      return
+    }
+    if (bytes[from] === LETTER_E) {
+      const value = field(bytes.toString('latin1', from, to), 'event')
+      if (value === undefined) return
+      this.#event = names.find((name) => name === value) ?? 'other'
+      if (this.#data !== undefined) this.#read(this.#event, this.#data)
+      this.#data = undefined
+      if (this.#event === 'message_stop' || this.#event === 'error') this.end = this.#event
+    } else if (bytes[from] === LETTER_D && this.#event !== 'other') {
+      const value = field(bytes.toString('utf8', from, to), 'data')
+      if (value === undefined) return
+      // The name may follow its data; until it does, the data waits.
+      if (this.#event === undefined) this.#data = value
+      else this.#read(this.#event, value)
+    }
+  }
+
+  #read(event: Name | 'other', data: string): void {
+    if (event === 'message_start') {
+      this.started = true
+      if (!readInto(started, data, (value) => merge(this.seen, value.message))) this.unread++
+    } else if (event === 'message_delta') {
+      if (!readInto(message, data, (value) => merge(this.seen, { usage: value.usage }))) this.unread++
+    }
+  }
+}
+
+function field(line: string, name: string): string | undefined {
+  if (!line.startsWith(`${name}:`)) return undefined
+  return line.slice(line[name.length + 1] === ' ' ? name.length + 2 : name.length + 1)
+}

@@ -1,0 +1,105 @@
+/** The server's side of the gateway's control API. */
+import { request } from 'node:http'
+import { z } from 'zod'
+import { BerthError, type ErrorCode, errorCodes } from './error.ts'
+import {
+  type GatewayHealth,
+  gatewayHealth,
+  sessionRoute,
+  type SessionRoute,
+  sessionUsage,
+  type SessionUsage,
+} from './gateway.ts'
+
+/**
+ * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
+ * idempotent. Throws `unavailable` when no gateway answers, `timeout` after 15 s, and what the gateway says (`invalid_request`).
+ */
+export interface GatewayClient {
+  health(signal?: AbortSignal): Promise<GatewayHealth>
+  /** Resolves when the session's socket can be connected to. */
+  route(sessionId: string, route: SessionRoute, signal?: AbortSignal): Promise<void>
+  unroute(sessionId: string, signal?: AbortSignal): Promise<void>
+  usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
+  /** Resolves when it was told; it may take 10 s to end. */
+  shutdown(signal?: AbortSignal): Promise<void>
+}
+
+const TIMEOUT_MS = 15_000
+const MAX_ANSWER = 4 * 1024 * 1024
+
+const codes = Object.keys(errorCodes).filter((code): code is ErrorCode => code in errorCodes)
+const failure = z.object({ error: z.object({ message: z.string(), code: z.enum(codes) }) })
+
+export function openGatewayClient(controlSocket: string): GatewayClient {
+  const session = (id: string) => `/sessions/${encodeURIComponent(id)}`
+  const call = (method: string, path: string, options: { body?: SessionRoute; signal?: AbortSignal | undefined }) =>
+    exchange({ controlSocket, method, path, ...options })
+  return {
+    health: async (signal) => gatewayHealth.parse(await call('GET', '/health', { signal })),
+    route: async (id, route, signal) =>
+      void (await call('PUT', session(id), { body: sessionRoute.parse(route), signal })),
+    unroute: async (id, signal) => void (await call('DELETE', session(id), { signal })),
+    usage: async (id, signal) => sessionUsage.parse(await call('GET', `${session(id)}/usage`, { signal })),
+    shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
+  }
+}
+
+interface Exchange {
+  readonly controlSocket: string
+  readonly method: string
+  readonly path: string
+  readonly body?: SessionRoute
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The parsed answer; undefined for one without a body. */
+async function exchange(given: Exchange): Promise<unknown> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS)
+  const signal = given.signal === undefined ? timeout : AbortSignal.any([given.signal, timeout])
+  try {
+    const { status, text } = await send(given, signal)
+    if (status >= 300) throw refusal(status, text)
+    return text === '' ? undefined : JSON.parse(text)
+  } catch (error) {
+    if (error instanceof BerthError) throw error
+    given.signal?.throwIfAborted()
+    if (timeout.aborted) throw new BerthError('timeout', 'The gateway did not answer in time', { cause: error })
+    throw new BerthError('unavailable', `The gateway does not answer at ${given.controlSocket}`, { cause: error })
+  }
+}
+
+function send(given: Exchange, signal: AbortSignal): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const body = given.body === undefined ? undefined : JSON.stringify(given.body)
+    const outgoing = request({
+      socketPath: given.controlSocket,
+      method: given.method,
+      path: given.path,
+      headers: { host: 'gateway', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      agent: false,
+      signal,
+    })
+    outgoing.on('error', reject)
+    outgoing.on('response', (incoming) => {
+      let text = ''
+      incoming.setEncoding('utf8')
+      incoming.on('data', (part: string) => {
+        text += part
+        if (text.length > MAX_ANSWER) incoming.destroy(new Error('the answer is too long'))
+      })
+      incoming.on('error', reject)
+      incoming.on('end', () => resolve({ status: incoming.statusCode ?? 500, text }))
+    })
+    outgoing.end(body)
+  })
+}
+
+function refusal(status: number, text: string): BerthError {
+  try {
+    const { error } = failure.parse(JSON.parse(text))
+    return new BerthError(error.code, error.message)
+  } catch (cause) {
+    return new BerthError('internal', `The gateway answered with status ${status}`, { cause })
+  }
+}
