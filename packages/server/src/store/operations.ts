@@ -1,18 +1,26 @@
 /** Every store operation by name. A file of queries adds itself here; nothing else registers anything. */
 import { acceptEvents } from './accept-events.ts'
+import * as agents from './agents.ts'
 import { archiveSession, deleteSession, updateSession } from './change-session.ts'
 import { commitReports } from './commit-reports.ts'
 import { createSession } from './create-session.ts'
 import { deliverInput } from './deliver-input.ts'
+import * as environments from './environments.ts'
 import * as events from './events.ts'
+import * as keys from './keys.ts'
 import * as meta from './meta.ts'
 import * as sandboxes from './sandboxes.ts'
+import * as sessions from './sessions.ts'
 import * as workspaces from './workspaces.ts'
 
 export const operations = {
+  ...agents,
+  ...environments,
   ...events,
+  ...keys,
   ...meta,
   ...sandboxes,
+  ...sessions,
   ...workspaces,
   acceptEvents,
   archiveSession,

@@ -1,0 +1,146 @@
+/** What an environment comes to: defaults filled in, what is not offered refused, updates merged level by level. */
+import { isDeepStrictEqual } from 'node:util'
+import {
+  type BerthEnvironmentParams,
+  type CloudConfigParams,
+  type CreateEnvironmentBody,
+  defaultResources,
+  type Environment,
+  environment,
+  type EnvironmentConfig,
+  type NetworkingParams,
+  packageManagers,
+  type PackagesParams,
+  type UpdateEnvironmentBody,
+} from '@berth/protocol/api/environment'
+import type { z } from 'zod'
+import { patchMetadata } from './metadata.ts'
+import { invalid, unsupported } from './refusal.ts'
+
+const environmentBody = environment.pick({ name: true, description: true, config: true, metadata: true })
+export type EnvironmentBody = z.infer<typeof environmentBody>
+
+export interface StoredEnvironment {
+  readonly ord: number
+  readonly id: string
+  /** JSON of an `EnvironmentBody`. */
+  readonly body: string
+  readonly created_at: string
+  readonly updated_at: string
+  readonly archived_at: string | null
+}
+
+export function parseEnvironmentBody(json: string): EnvironmentBody {
+  return environmentBody.parse(JSON.parse(json))
+}
+
+export function toWireEnvironment(stored: StoredEnvironment): Environment {
+  return {
+    ...parseEnvironmentBody(stored.body),
+    id: stored.id,
+    type: 'environment',
+    scope: 'organization',
+    created_at: stored.created_at,
+    updated_at: stored.updated_at,
+    archived_at: stored.archived_at,
+  }
+}
+
+const DEFAULT_MODEL_RETRIES = 10
+
+const defaultConfig: EnvironmentConfig = {
+  type: 'cloud',
+  networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false },
+  packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
+  berth: { driver: null, image: null, resources: defaultResources, model_retries: DEFAULT_MODEL_RETRIES },
+}
+
+export function newEnvironment(body: CreateEnvironmentBody): EnvironmentBody {
+  refuseScope(body.scope)
+  if (body.config?.type === 'self_hosted') throw unsupported('config.type', 'self_hosted is not supported yet')
+  return {
+    name: body.name,
+    description: body.description ?? null,
+    config: body.config ? acceptConfig(body.config, defaultConfig) : defaultConfig,
+    metadata: body.metadata ?? {},
+  }
+}
+
+/** The same object when the update changes nothing. */
+export function updatedEnvironment(current: EnvironmentBody, body: UpdateEnvironmentBody): EnvironmentBody {
+  refuseScope(body.scope)
+  if (body.config?.type === 'self_hosted') {
+    throw invalid('config.type', 'cannot be changed', 'invalid_config_type_change')
+  }
+  const updated: EnvironmentBody = {
+    name: body.name ?? current.name,
+    description: body.description === undefined ? current.description : body.description,
+    config: body.config ? acceptConfig(body.config, current.config) : current.config,
+    metadata: patchMetadata(current.metadata, body.metadata, (value) => value === null || value === ''),
+  }
+  return isDeepStrictEqual(updated, current) ? current : updated
+}
+
+function refuseScope(scope: 'organization' | 'account' | null | undefined): void {
+  if (scope === 'account') throw invalid('scope', 'account is not allowed here; use organization')
+}
+
+function acceptConfig(params: CloudConfigParams, current: EnvironmentConfig): EnvironmentConfig {
+  refuseNetworking(params.networking)
+  refusePackages(params.packages)
+  return { ...current, berth: params.berth ? acceptBerth(params.berth, current.berth) : current.berth }
+}
+
+/** Sandboxes have no network at all, so any wish for one is refused. */
+function refuseNetworking(networking: NetworkingParams | null | undefined): void {
+  if (networking === null || networking === undefined) return
+  const field = 'config.networking'
+  if (networking.type === 'unrestricted') {
+    throw unsupported(`${field}.type`, 'sandboxes have no network yet; use limited without hosts')
+  }
+  if ((networking.allowed_hosts ?? []).length > 0) {
+    throw unsupported(`${field}.allowed_hosts`, 'sandboxes have no network yet; leave it empty')
+  }
+  if (networking.allow_mcp_servers === true) {
+    throw unsupported(`${field}.allow_mcp_servers`, 'MCP servers are not supported yet')
+  }
+  if (networking.allow_package_managers === true) {
+    throw unsupported(`${field}.allow_package_managers`, 'sandboxes have no network yet')
+  }
+}
+
+function refusePackages(packages: PackagesParams | null | undefined): void {
+  const named = packageManagers.find((manager) => (packages?.[manager] ?? []).length > 0)
+  if (named !== undefined) throw unsupported(`config.packages.${named}`, 'packages are not supported yet')
+}
+
+type Berth = EnvironmentConfig['berth']
+
+function acceptBerth(params: BerthEnvironmentParams, current: Berth): Berth {
+  const { resources } = params
+  return {
+    driver: params.driver === undefined ? current.driver : params.driver,
+    image: params.image === undefined ? current.image : params.image,
+    resources: resources === null ? defaultResources : acceptResources(resources ?? {}, current.resources),
+    model_retries: orDefault(params.model_retries, current.model_retries, DEFAULT_MODEL_RETRIES),
+  }
+}
+
+function acceptResources(
+  params: NonNullable<BerthEnvironmentParams['resources']>,
+  current: Berth['resources'],
+): Berth['resources'] {
+  return {
+    cpus: orDefault(params.cpus, current.cpus, defaultResources.cpus),
+    memory_mib: orDefault(params.memory_mib, current.memory_mib, defaultResources.memory_mib),
+    disk_mib: orDefault(params.disk_mib, current.disk_mib, defaultResources.disk_mib),
+    pids: orDefault(params.pids, current.pids, defaultResources.pids),
+    files: orDefault(params.files, current.files, defaultResources.files),
+  }
+}
+
+/** Omitted keeps, null restores the default. */
+function orDefault<Value>(wanted: Value | null | undefined, current: Value, fallback: Value): Value {
+  if (wanted === undefined) return current
+  return wanted === null ? fallback : wanted
+}

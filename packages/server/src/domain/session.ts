@@ -1,0 +1,141 @@
+/** Sessions: how their agent is resolved, what an update may change, and how a stored one looks on the wire. */
+import { isDeepStrictEqual } from 'node:util'
+import type { AgentDefinition, Agent } from '@berth/protocol/api/agent'
+import { metadata as metadataSchema, type Metadata } from '@berth/protocol/api/metadata'
+import {
+  type CreateSessionBody,
+  type Session,
+  type SessionAgent,
+  sessionAgent,
+  type SessionAgentParams,
+  type SessionStatus,
+  type UpdateSessionBody,
+} from '@berth/protocol/api/session'
+import { checkSupported } from './acceptance.ts'
+import { acceptModel, emptyToNull, refuseUnsupported } from './agent.ts'
+import { patchMetadata } from './metadata.ts'
+import { invalid, unsupported } from './refusal.ts'
+import { acceptTools } from './toolset.ts'
+import { parseModels, toWireUsage } from './usage.ts'
+
+/** Throws for the parts of a creation that this server does not have. */
+export function refuseUnsupportedSession(body: CreateSessionBody): void {
+  if ((body.resources ?? []).length > 0) throw unsupported('resources', 'session resources are not supported yet')
+  if ((body.vault_ids ?? []).length > 0) throw unsupported('vault_ids', 'vaults are not supported yet')
+  if ((body.budget ?? null) !== null) throw unsupported('budget', 'budgets are not supported yet')
+  for (const event of body.initial_events ?? []) checkSupported(event)
+}
+
+/** The agent as the session will run it: one version of it, with the overrides that the creation names. */
+export function resolveSessionAgent(agent: Agent, params: SessionAgentParams): SessionAgent {
+  const { name, description, model, system, tools, mcp_servers, skills, multiagent, execution_identity } = agent
+  const definition: AgentDefinition = {
+    name,
+    description,
+    model,
+    system,
+    tools,
+    mcp_servers,
+    skills,
+    multiagent,
+    execution_identity,
+  }
+  const base: SessionAgent = { ...definition, id: agent.id, type: 'agent', version: agent.version }
+  if (typeof params === 'string' || params.type === 'agent') return base
+  refuseUnsupported(params, 'agent.')
+  if (params.model === null) throw invalid('agent.model', 'cannot be cleared', 'agent_model_required')
+  return {
+    ...base,
+    // An override starts from the model's defaults; nothing of the agent's own model configuration is kept.
+    model: params.model === undefined ? base.model : acceptModel(params.model),
+    system: params.system === undefined ? base.system : emptyToNull(params.system),
+    tools: params.tools === undefined ? base.tools : acceptTools(params.tools ?? [], 'agent.tools'),
+  }
+}
+
+/** A row of `sessions`, as far as it is shown. JSON columns are text. */
+export interface StoredSession {
+  readonly id: string
+  readonly environment_id: string
+  readonly agent: string
+  readonly title: string | null
+  readonly metadata: string
+  readonly status: SessionStatus
+  readonly usage: string
+  readonly active_ms: number
+  readonly active_since: string | null
+  readonly created_at: string
+  readonly updated_at: string
+  readonly archived_at: string | null
+}
+
+export interface SessionChanges {
+  title?: string | null
+  metadata?: Metadata
+  agent?: SessionAgent
+}
+
+/** What the update changes of the session as it stands; undefined: nothing. */
+export function sessionChanges(session: StoredSession, body: UpdateSessionBody): SessionChanges | undefined {
+  if (session.status === 'terminated') throw invalid('status', 'a terminated session cannot be changed')
+  if (body.vault_ids !== undefined) throw invalid('vault_ids', 'cannot be set on a session')
+  if ((body.budget ?? null) !== null) {
+    throw invalid('budget', 'cannot be added to a session that was made without one', 'budget_create_only')
+  }
+  const changes: SessionChanges = {}
+  if (body.title !== undefined && body.title !== session.title) changes.title = body.title
+  const oldMetadata = parseMetadata(session.metadata)
+  const metadata = patchMetadata(oldMetadata, body.metadata)
+  if (!isDeepStrictEqual(metadata, oldMetadata)) changes.metadata = metadata
+  const agent = changedAgent(session, body)
+  if (agent !== undefined) changes.agent = agent
+  return Object.keys(changes).length === 0 ? undefined : changes
+}
+
+function changedAgent(session: StoredSession, body: UpdateSessionBody): SessionAgent | undefined {
+  const wanted = body.agent ?? {}
+  if (wanted.tools === undefined && wanted.mcp_servers === undefined) return undefined
+  if (session.status !== 'idle') throw invalid('agent', `can only be changed while idle, not while ${session.status}`)
+  refuseUnsupported(wanted, 'agent.')
+  if (wanted.tools === undefined) return undefined
+  const old = parseSessionAgent(session.agent)
+  const agent = { ...old, tools: acceptTools(wanted.tools ?? [], 'agent.tools') }
+  return isDeepStrictEqual(agent, old) ? undefined : agent
+}
+
+export function parseSessionAgent(json: string): SessionAgent {
+  return sessionAgent.parse(JSON.parse(json))
+}
+
+function parseMetadata(json: string): Metadata {
+  return metadataSchema.parse(JSON.parse(json))
+}
+
+/** `now` is what running times are counted to. */
+export function toWireSession(session: StoredSession, now: Date): Session {
+  const since = session.active_since === null ? 0 : Math.max(0, now.getTime() - Date.parse(session.active_since))
+  const activeMs = session.active_ms + since
+  const end = session.archived_at === null ? now.getTime() : Date.parse(session.archived_at)
+  return {
+    id: session.id,
+    type: 'session',
+    status: session.status,
+    title: session.title,
+    environment_id: session.environment_id,
+    agent: parseSessionAgent(session.agent),
+    metadata: parseMetadata(session.metadata),
+    resources: [],
+    vault_ids: [],
+    budget: null,
+    deployment_id: null,
+    outcome_evaluations: [],
+    usage: toWireUsage(parseModels(session.usage), activeMs),
+    stats: {
+      active_seconds: activeMs / 1000,
+      duration_seconds: Math.max(0, end - Date.parse(session.created_at)) / 1000,
+    },
+    created_at: session.created_at,
+    updated_at: session.updated_at,
+    archived_at: session.archived_at,
+  }
+}

@@ -1,0 +1,91 @@
+import { notFound } from '../domain/refusal.ts'
+import type { Window } from '../domain/page.ts'
+import type { Db } from './store.ts'
+import { toScan } from './window.ts'
+
+/** An API key without its hash. */
+export interface StoredKey {
+  readonly ord: number
+  readonly id: string
+  readonly workspace_id: string
+  readonly name: string
+  readonly hint: string
+  readonly created_at: string
+  readonly last_used_at: string | null
+  readonly revoked_at: string | null
+}
+
+interface NewStoredKey {
+  readonly workspaceId: string
+  readonly id: string
+  readonly name: string
+  readonly hash: string
+  readonly hint: string
+  readonly now: string
+}
+
+const columns = ['ord', 'id', 'workspace_id', 'name', 'hint', 'created_at', 'last_used_at', 'revoked_at'] as const
+
+export async function createKey(db: Db, args: NewStoredKey): Promise<StoredKey> {
+  return db.insertInto('api_keys').values(toRow(args)).returning(columns).executeTakeFirstOrThrow()
+}
+
+/** Makes the key unless one of this hash exists; one that was revoked stays revoked. */
+export async function ensureKey(db: Db, args: NewStoredKey): Promise<void> {
+  await db
+    .insertInto('api_keys')
+    .values(toRow(args))
+    .onConflict((conflict) => conflict.column('hash').doNothing())
+    .execute()
+}
+
+function toRow(args: NewStoredKey) {
+  return {
+    id: args.id,
+    workspace_id: args.workspaceId,
+    name: args.name,
+    hash: args.hash,
+    hint: args.hint,
+    created_at: args.now,
+    last_used_at: null,
+    revoked_at: null,
+  }
+}
+
+/** The one query without a workspace: it is what tells the workspace. Revoked keys are found too. */
+export async function findKeyByHash(
+  db: Db,
+  args: { hash: string },
+): Promise<(StoredKey & { readonly hash: string }) | undefined> {
+  return db.selectFrom('api_keys').select(columns).select('hash').where('hash', '=', args.hash).executeTakeFirst()
+}
+
+export async function listKeys(db: Db, args: { workspaceId: string; window: Window }): Promise<StoredKey[]> {
+  const scan = toScan(args.window)
+  let query = db
+    .selectFrom('api_keys')
+    .select(columns)
+    .where('workspace_id', '=', args.workspaceId)
+    .orderBy('ord', scan.sort)
+    .limit(scan.rows)
+  if (args.window.from !== undefined) query = query.where('ord', scan.beyond, args.window.from)
+  return query.execute()
+}
+
+/** From the next request on. Revoking what is revoked changes nothing. */
+export async function revokeKey(db: Db, args: { workspaceId: string; id: string; now: string }): Promise<StoredKey> {
+  const stored = await db
+    .selectFrom('api_keys')
+    .select(columns)
+    .where('workspace_id', '=', args.workspaceId)
+    .where('id', '=', args.id)
+    .executeTakeFirst()
+  if (stored === undefined) throw notFound('API key', args.id)
+  if (stored.revoked_at !== null) return stored
+  await db.updateTable('api_keys').set({ revoked_at: args.now }).where('id', '=', args.id).execute()
+  return { ...stored, revoked_at: args.now }
+}
+
+export async function touchKey(db: Db, args: { id: string; now: string }): Promise<void> {
+  await db.updateTable('api_keys').set({ last_used_at: args.now }).where('id', '=', args.id).execute()
+}
