@@ -15,14 +15,18 @@ export interface SandboxDriver extends AsyncDisposable {
   /**
    * Makes the sandbox `spec.id` and launches the runner in it. Resolves when the runner's process was started; that it works is seen
    * on the link. Idempotent on `spec.id`: a second call for a living sandbox answers the same ref and changes nothing.
-   * Nothing is left when it throws: `invalid_request` for a spec it cannot honour, `unavailable` when the machine lacks something.
+   * Nothing is left when it throws: `invalid_request` for a spec it cannot honour, `unavailable` when the machine lacks something,
+   * `conflict` for the id of a sandbox that has ended and waits for `destroy`.
    */
   create(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef>
 
   /** The sandbox as it is now; undefined only when it is surely gone. */
   get(id: string): Promise<SandboxRef | undefined>
 
-  /** Lets it live until then, at most; a sandbox whose time has run out ends by itself, whether or not anybody drives it. */
+  /**
+   * Lets it live until then, at most; a sandbox whose time has run out ends by itself, whether or not anybody drives it.
+   * `not_found` when it is not running (any more).
+   */
   renew(id: string, until: Date): Promise<void>
 
   /** Ends the whole process tree (within 5 s) and removes everything of it. Destroying what does not exist succeeds. */

@@ -1,0 +1,199 @@
+import { mkdir, readdir, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BerthError } from '@berth/protocol'
+import type { Capability, Finding, SandboxDriver, SandboxRef, SandboxSpec } from '../driver.ts'
+import { cgroupPids, readCgroups } from './cgroup.ts'
+import type { Cgroups } from './cgroup.ts'
+import { checkMachine } from './check.ts'
+import { assertSocketsFit, layout } from './layout.ts'
+import type { Layout } from './layout.ts'
+import { findMachine, shimCgroup, thisProcess } from './machine.ts'
+import type { Machine } from './machine.ts'
+import { makeDirectory, missingLimits } from './making.ts'
+import { OneAtATime } from './one-at-a-time.ts'
+import { optionPaths } from './options.ts'
+import type { Logger, OciOptions, Settings } from './options.ts'
+import { isAlive } from './process-identity.ts'
+import type { ProcessIdentity } from './process-identity.ts'
+import { removeSandbox, sweepDrafts } from './removal.ts'
+import { sandboxFiles } from './sandbox-files.ts'
+import type { SandboxRecord } from './sandbox-files.ts'
+import { startShim } from './shim.ts'
+import { assertSpec } from './spec.ts'
+import { UidSlots } from './uid-slots.ts'
+
+const START_TIMEOUT_MS = 30_000
+
+interface Parts {
+  readonly settings: Settings
+  readonly layout: Layout
+  readonly slots: UidSlots
+  readonly cgroups: Cgroups
+  readonly self: ProcessIdentity
+  readonly clock: { now(): number }
+  readonly logger: Logger | undefined
+}
+
+/**
+ * Sandboxes by an OCI runtime on this machine, without a daemon. Several drivers, in one process or many, may share a state
+ * directory. Opening removes what a driver that died had half made or half removed; closing ends no sandbox.
+ * Throws `invalid_request` for options that cannot work on any machine; what this machine lacks is said by `check` and `create`.
+ */
+export async function openOciDriver(options: OciOptions): Promise<SandboxDriver> {
+  const parsed = optionPaths.safeParse(options)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    throw new BerthError('invalid_request', `oci driver: ${issue?.path.join('.')}: ${issue?.message}`)
+  }
+  await mkdir(parsed.data.stateDir, { recursive: true, mode: 0o700 })
+  const stateDir = await realpath(parsed.data.stateDir)
+  assertSocketsFit(stateDir)
+  const at = layout(stateDir)
+  await mkdir(at.empty, { recursive: true, mode: 0o755 })
+  const parts: Parts = {
+    settings: parsed.data,
+    layout: at,
+    slots: new UidSlots(at.slots),
+    cgroups: await readCgroups(),
+    self: await thisProcess(),
+    clock: options.clock ?? Date,
+    logger: options.logger,
+  }
+  await sweepDrafts(parts)
+  return new OciDriver(parts)
+}
+
+class OciDriver implements SandboxDriver {
+  readonly name = 'oci'
+  readonly capabilities: Readonly<Record<Capability, boolean>> = {
+    list: true,
+    diskQuota: true,
+    suspend: false,
+    snapshot: false,
+    endpoint: false,
+    exec: false,
+    setNetworkPolicy: false,
+  }
+  readonly #parts: Parts
+  readonly #ids = new OneAtATime()
+  #machine: Promise<Machine> | undefined
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  check(signal?: AbortSignal): Promise<Finding[]> {
+    return checkMachine(this.#parts.settings, this.#parts.layout.stateDir, signal)
+  }
+
+  async create(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef> {
+    await assertSpec(spec)
+    const machine = await this.#readyMachine()
+    const stop = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])])
+    return this.#ids.run(spec.id, async () => {
+      for (;;) {
+        stop.throwIfAborted()
+        const ref = (await this.#existing(spec.id)) ?? (await this.#make(spec, machine, stop))
+        if (ref !== undefined) return ref
+        // Another process is making it.
+        await sleep(10, undefined, { signal: stop })
+      }
+    })
+  }
+
+  async get(id: string): Promise<SandboxRef | undefined> {
+    const record = await sandboxFiles.readRecord(this.#parts.layout.sandbox(id))
+    return record === undefined ? undefined : this.#ref(record)
+  }
+
+  async renew(id: string, until: Date): Promise<void> {
+    const dir = this.#parts.layout.sandbox(id)
+    const record = await sandboxFiles.readRecord(dir)
+    if (record === undefined || (await this.#ref(record)).state === 'gone') {
+      throw new BerthError('not_found', `sandbox ${id} is not running`)
+    }
+    await sandboxFiles.writeUntil(dir, until.getTime() - this.#parts.clock.now())
+  }
+
+  async destroy(id: string): Promise<void> {
+    await this.#ids.run(id, () => removeSandbox(this.#parts, id))
+  }
+
+  async list(labels: Readonly<Record<string, string>> = {}): Promise<SandboxRef[]> {
+    const wanted = Object.entries(labels)
+    const names = (await readdir(this.#parts.layout.stateDir)).filter((name) => !name.startsWith('.'))
+    const refs = await Promise.all(names.map((name) => this.get(name)))
+    return refs
+      .filter((ref) => ref !== undefined)
+      .filter((ref) => wanted.every(([key, value]) => ref.labels[key] === value))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#ids.idle()
+  }
+
+  /** Looked up once; a machine that lacks something is looked at again, for somebody may have installed it. */
+  async #readyMachine(): Promise<Machine> {
+    this.#machine ??= findMachine(this.#parts.settings.runtime)
+    try {
+      const machine = await this.#machine
+      const missing = missingLimits(machine, this.#parts.settings.withoutLimits)
+      if (missing.length > 0) {
+        throw new BerthError('unavailable', `this machine has no cgroup controller for: ${missing.join(', ')}`)
+      }
+      return machine
+    } catch (error) {
+      this.#machine = undefined
+      throw error
+    }
+  }
+
+  /** The sandbox of this id if it lives. Clears away one that never came to life; throws `conflict` for one that has ended. */
+  async #existing(id: string): Promise<SandboxRef | undefined> {
+    const dir = this.#parts.layout.sandbox(id)
+    const record = await sandboxFiles.readRecord(dir)
+    if (record === undefined) return undefined
+    const ref = await this.#ref(record)
+    const started = await sandboxFiles.hasStarted(dir)
+    if (started && ref.state === 'running') return ref
+    if (started) throw new BerthError('conflict', `sandbox ${id} has ended; destroy it first, or take another id`)
+    if (!(await isAlive(record.maker))) await removeSandbox(this.#parts, id)
+    return undefined
+  }
+
+  /** undefined: somebody else has the id. */
+  async #make(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef | undefined> {
+    const { layout, settings, slots, clock, logger } = this.#parts
+    const made = await makeDirectory({ settings, layout, slots, machine, now: clock.now() }, spec)
+    if (made === undefined) return undefined
+    const dir = layout.sandbox(spec.id)
+    try {
+      const shim = {
+        id: spec.id,
+        dir,
+        uidBase: made.uidBase,
+        runtime: machine.runtime.path,
+        runtimeRoot: layout.runtime,
+        hide: machine.runtime.name === 'crun' ? machine.cgroups.unified : undefined,
+        join: await shimCgroup(machine.cgroups),
+        layers: made.layers,
+      }
+      await startShim(shim, signal)
+      await sandboxFiles.writeStarted(dir)
+    } catch (error) {
+      await removeSandbox(this.#parts, spec.id)
+      throw error
+    }
+    logger?.debug({ sandbox_id: spec.id }, 'sandbox started')
+    return { id: spec.id, labels: spec.labels, state: 'running', runDir: join(dir, 'run'), uidBase: made.uidBase }
+  }
+
+  async #ref({ id, labels, uidBase, maker }: SandboxRecord): Promise<SandboxRef> {
+    const dir = this.#parts.layout.sandbox(id)
+    const shim = await sandboxFiles.readShim(dir)
+    const alive = await isAlive(shim ?? maker)
+    const running = alive || (await cgroupPids(this.#parts.cgroups, id)).length > 0
+    return { id, labels, uidBase, runDir: join(dir, 'run'), state: running ? 'running' : 'gone' }
+  }
+}

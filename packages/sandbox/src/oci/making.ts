@@ -1,0 +1,123 @@
+import { chmod, chown, mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { inside } from '../driver.ts'
+import type { SandboxSpec } from '../driver.ts'
+import { ociConfig } from './bundle.ts'
+import type { Controller } from './cgroup.ts'
+import { errno } from './errno.ts'
+import type { Layout } from './layout.ts'
+import type { Machine } from './machine.ts'
+import type { Settings } from './options.ts'
+import { ensureMountPoints, ensureSkeleton } from './skeleton.ts'
+import { sandboxFiles } from './sandbox-files.ts'
+import { UidSlots } from './uid-slots.ts'
+
+export interface Making {
+  readonly settings: Settings
+  readonly layout: Layout
+  readonly slots: UidSlots
+  readonly machine: Machine
+  readonly now: number
+}
+
+/** A sandbox's directory under its own name, ready for the shim. */
+export interface MadeDirectory {
+  readonly uidBase: number
+  readonly layers: readonly string[]
+}
+
+/**
+ * Makes the directory of a sandbox aside and gives it its name when it is complete. undefined: somebody else has just made it.
+ * Leaves nothing when it throws.
+ */
+export async function makeDirectory(making: Making, spec: SandboxSpec): Promise<MadeDirectory | undefined> {
+  const draft = making.layout.draft('new', spec.id, making.machine.self)
+  await mkdir(draft, { mode: 0o700 })
+  try {
+    const made = await fillDirectory(making, spec, draft)
+    await rename(draft, making.layout.sandbox(spec.id))
+    return made
+  } catch (error) {
+    await making.slots.release(draft)
+    await rm(draft, { recursive: true, force: true })
+    if (errno(error) === 'ENOTEMPTY' || errno(error) === 'EEXIST') return undefined
+    throw error
+  }
+}
+
+async function fillDirectory(making: Making, spec: SandboxSpec, draft: string): Promise<MadeDirectory> {
+  const slot = await making.slots.take(draft)
+  const uidBase = UidSlots.uidBase(slot)
+  const layers = await layersOf(making, spec)
+  await Promise.all([
+    makeRunDir(join(draft, 'run'), uidBase),
+    makeDisk(draft, spec.limits.diskBytes, uidBase),
+    sandboxFiles.writeUntil(draft, spec.until.getTime() - making.now),
+    sandboxFiles.writeRecord(draft, { id: spec.id, labels: spec.labels, uidBase, maker: making.machine.self, layers }),
+    writeFile(join(draft, 'config.json'), JSON.stringify(await config(making, spec, uidBase)), { mode: 0o600 }),
+  ])
+  return { uidBase, layers }
+}
+
+/** What the root file system consists of: the skeleton, or an image with our mount points laid over it. */
+async function layersOf(making: Making, spec: SandboxSpec): Promise<string[]> {
+  const { skeletons } = making.layout
+  return spec.image === null ? [await ensureSkeleton(skeletons)] : [await ensureMountPoints(skeletons), spec.image]
+}
+
+async function makeRunDir(run: string, uidBase: number): Promise<void> {
+  await mkdir(run, { mode: 0o755 })
+  await mkdir(join(run, 'gw'), { mode: 0o755 })
+  await mkdir(join(run, 'link'), { mode: 0o700 })
+  await chown(join(run, 'link'), uidBase, uidBase)
+}
+
+/** The image, empty and sparse, and the directories that mkfs puts into it with their owners. */
+async function makeDisk(draft: string, bytes: number, uidBase: number): Promise<void> {
+  const agent = uidBase + inside.firstUid
+  await writeFile(join(draft, 'disk.img'), '', { mode: 0o600 })
+  await truncate(join(draft, 'disk.img'), bytes)
+  await mkdir(join(draft, 'disk'))
+  await seed(join(draft, 'seed/workspace'), 0o755, agent)
+  await seed(join(draft, 'seed/home'), 0o1777, uidBase)
+  await seed(join(draft, 'seed/outputs'), 0o755, agent)
+}
+
+async function seed(path: string, mode: number, owner: number): Promise<void> {
+  await mkdir(path, { recursive: true })
+  await chmod(path, mode)
+  await chown(path, owner, owner)
+}
+
+async function config(making: Making, spec: SandboxSpec, uidBase: number): Promise<object> {
+  const { settings, layout, machine } = making
+  return ociConfig({
+    spec,
+    uidBase,
+    dir: layout.sandbox(spec.id),
+    emptyDir: layout.empty,
+    init: machine.init,
+    node: settings.node,
+    claude: settings.claude,
+    runner: settings.runner,
+    nodeFlags: settings.nodeFlags,
+    hardFiles: await hardFileLimit(),
+    arch: process.arch,
+    limits: machine.cgroups.has,
+    swapLimit: machine.cgroups.swapLimit,
+    cgroupV2: machine.cgroups.version === 'v2',
+  })
+}
+
+async function hardFileLimit(): Promise<number> {
+  const line = /^Max open files +\S+ +(\S+)/m.exec(await readFile('/proc/self/limits', 'utf8'))
+  const hard = Number(line?.[1])
+  return Number.isInteger(hard) ? hard : 4096
+}
+
+/** Limits that neither this machine enforces nor the operator has waived. */
+export function missingLimits(machine: Machine, waived: readonly Controller[]): string[] {
+  return Object.entries(machine.cgroups.has)
+    .filter(([name, there]) => !there && !waived.some((controller) => controller === name))
+    .map(([name]) => name)
+}
