@@ -1,0 +1,44 @@
+import { build } from 'esbuild'
+import { createHash } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+/** CommonJS parts of the bundle ask for node's own modules by `require`. */
+const REQUIRE = `import { createRequire as berthCreateRequire } from 'node:module'
+const require = berthCreateRequire(import.meta.url)
+`
+const VERSION_PLACEHOLDER = '__berth_runner_version__'
+
+export const defaultRunnerFile = join(import.meta.dirname, '..', 'dist', 'runner.mjs')
+
+/**
+ * Bundles the runner and everything it needs into one file for Node 24. Answers its version: a hash of the content, which the file
+ * carries too.
+ */
+export async function buildRunner(outfile: string = defaultRunnerFile): Promise<{ outfile: string; version: string }> {
+  const { outputFiles } = await build({
+    entryPoints: [join(import.meta.dirname, 'main.ts')],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    target: 'node24',
+    format: 'esm',
+    minify: true,
+    keepNames: true,
+    legalComments: 'none',
+    external: ['bufferutil', 'utf-8-validate'],
+    define: { BERTH_RUNNER_VERSION: JSON.stringify(VERSION_PLACEHOLDER) },
+    banner: { js: REQUIRE },
+    logLevel: 'warning',
+  })
+  const text = outputFiles.map((file) => file.text).join('')
+  const version = createHash('sha256').update(text).digest('hex').slice(0, 12)
+  await mkdir(dirname(outfile), { recursive: true })
+  await writeFile(outfile, text.replace(VERSION_PLACEHOLDER, version))
+  return { outfile, version }
+}
+
+if (import.meta.main) {
+  const { outfile, version } = await buildRunner()
+  process.stdout.write(`${outfile} ${version}\n`)
+}

@@ -1,0 +1,130 @@
+import { query } from '@anthropic-ai/claude-agent-sdk/core'
+import type { Query, SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
+import type { Report, SessionConfig } from '@berth/protocol/link'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
+import { agentOptions } from './agent-options.ts'
+import type { Answers } from './answers.ts'
+import { CliProcess } from './cli-process.ts'
+import type { CliLaunch } from './cli-process.ts'
+import type { CustomResult } from './custom-tools.ts'
+import type { Gate } from './gate.ts'
+import { InputStream } from './input-stream.ts'
+
+/** After the CLI's exit its last messages are read for this long at most: something else may hold its output open. */
+const DRAIN_MS = 2_000
+
+export interface CliRunOptions {
+  readonly config: SessionConfig
+  readonly launch: CliLaunch
+  readonly gate: Gate
+  readonly results: Answers<CustomResult>
+  readonly onMessage: (message: SDKMessage) => void
+  /** Called once, when the CLI has taken its configuration. */
+  readonly onStarted: (pid: number, version: string) => void
+  /** Resolves when there is room for more messages. */
+  readonly room: (signal: AbortSignal) => Promise<void>
+}
+
+export type Exit = Omit<Report & { type: 'exited' }, 'type'>
+
+const initialized = z.object({ claude_code_version: z.string() })
+
+/** One life of one CLI process, from its start to its exit. */
+export class CliRun {
+  /** Resolves, never rejects, when the CLI is gone and its last message was handed on. */
+  readonly finished: Promise<Exit>
+  readonly #process: CliProcess
+  readonly #query: Query
+  readonly #inputs: InputStream<SDKUserMessage>
+  readonly #ending: AbortController
+  #started = false
+
+  private constructor(options: CliRunOptions, life: Life) {
+    this.#process = life.process
+    this.#query = life.query
+    this.#inputs = life.inputs
+    this.#ending = life.ending
+    this.finished = this.#live(options.onMessage)
+    void this.#initialize(options.onStarted)
+  }
+
+  /** Starts it. Throws when the SDK will not have the options; a CLI that cannot run shows as an exit. */
+  static start(options: CliRunOptions): CliRun {
+    const { config, launch, gate, results, room } = options
+    const ending = new AbortController()
+    const inputs = new InputStream<SDKUserMessage>()
+    const spawned: CliProcess[] = []
+    const running = query({
+      prompt: inputs,
+      options: {
+        ...agentOptions(config, gate, results),
+        pathToClaudeCodeExecutable: launch.claude,
+        spawnClaudeCodeProcess: (spawn) => {
+          const child = CliProcess.spawn(spawn, config, launch, () => room(ending.signal))
+          spawned.push(child)
+          return child
+        },
+      },
+    })
+    const [process] = spawned
+    if (process === undefined) throw new Error('the Agent SDK did not start the CLI')
+    return new CliRun(options, { process, query: running, inputs, ending })
+  }
+
+  input(message: SDKUserMessage): void {
+    this.#inputs.push(message)
+  }
+
+  /** Stops the turn. The CLI withdraws the calls that wait, which releases them. Never throws: a CLI that is gone has stopped. */
+  async interrupt(): Promise<void> {
+    await this.#query.interrupt().catch(() => undefined)
+  }
+
+  /** Ends the CLI and waits for `finished`. What it left running stays. Idempotent. */
+  async end(): Promise<void> {
+    this.#ending.abort()
+    await this.#process.end()
+    await this.finished
+  }
+
+  /** Kills what the CLI left running. */
+  async sweep(): Promise<void> {
+    await this.#process.sweep()
+  }
+
+  async #initialize(onStarted: CliRunOptions['onStarted']): Promise<void> {
+    try {
+      const result = initialized.safeParse(await this.#query.initializationResult())
+      this.#started = true
+      onStarted(this.#process.pid, result.data?.claude_code_version ?? 'unknown')
+    } catch {
+      // The messages end too; their end says why.
+    }
+  }
+
+  async #live(onMessage: CliRunOptions['onMessage']): Promise<Exit> {
+    let failure = ''
+    const messages = this.#read(onMessage).catch((error: unknown) => {
+      failure = String(error)
+    })
+    await Promise.race([messages, this.#process.exited])
+    // A CLI whose messages have ended is of no use; one that has exited may have written some that are yet to be read.
+    await this.#process.end()
+    await Promise.race([messages, sleep(DRAIN_MS, undefined, { ref: false })])
+    const { code, signal } = await this.#process.exited
+    const reason = this.#ending.signal.aborted ? 'closed' : this.#started ? 'crashed' : 'start_failed'
+    return { reason, exit_code: code, signal, detail: this.#process.detail || failure }
+  }
+
+  async #read(onMessage: CliRunOptions['onMessage']): Promise<void> {
+    for await (const message of this.#query) onMessage(message)
+  }
+}
+
+interface Life {
+  readonly process: CliProcess
+  readonly query: Query
+  readonly inputs: InputStream<SDKUserMessage>
+  readonly ending: AbortController
+}

@@ -1,0 +1,95 @@
+import type { HookInput, PreToolUseHookInput, SyncHookJSONOutput } from '@anthropic-ai/claude-agent-sdk'
+import type { LinkPermissionPolicy, Report, SessionConfig } from '@berth/protocol/link'
+import { setImmediate as afterMessages } from 'node:timers/promises'
+import { z } from 'zod'
+import { Answers } from './answers.ts'
+
+/** Prefix under which the CLI knows the tools of the server `custom`. */
+export const CUSTOM_PREFIX = 'mcp__custom__'
+
+export interface Verdict {
+  readonly behavior: 'allow' | 'deny'
+  readonly message: string | null
+}
+
+export interface GateOptions {
+  /** Sends a report; answers its number. */
+  readonly report: (body: Report) => number
+  /** Resolves when that report is committed. */
+  readonly acknowledged: (seq: number, signal: AbortSignal) => Promise<void>
+}
+
+const toolInput = z.record(z.string(), z.unknown())
+
+/**
+ * Decides every tool call of one session: nothing starts before the server has committed that it is about to, and what the policy
+ * says. Whatever goes wrong denies.
+ */
+export class Gate {
+  readonly verdicts = new Answers<Verdict>()
+  readonly #options: GateOptions
+  #policies: ReadonlyMap<string, LinkPermissionPolicy> = new Map()
+  readonly #allowed = new Set<string>()
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  /** Takes the policies of a config. Calls of tools that it does not name are denied. */
+  configure(config: SessionConfig): void {
+    this.#policies = new Map([
+      ...config.tools.map(({ name, policy }) => [name, policy] as const),
+      ...config.custom_tools.map(({ name }) => [CUSTOM_PREFIX + name, 'always_allow'] as const),
+    ])
+    this.#allowed.clear()
+  }
+
+  /** True for a call that the hook has allowed. */
+  hasAllowed(toolUseId: string): boolean {
+    return this.#allowed.has(toolUseId)
+  }
+
+  /** The `PreToolUse` hook. Waits as long as the answer takes; the signal says that nobody needs it any more. Never throws. */
+  async decide(input: HookInput, signal: AbortSignal): Promise<SyncHookJSONOutput> {
+    try {
+      if (input.hook_event_name !== 'PreToolUse') return {}
+      const verdict = await this.#verdict(input, signal)
+      if (verdict.behavior === 'allow') this.#allowed.add(input.tool_use_id)
+      return decision(verdict)
+    } catch (error) {
+      return decision({ behavior: 'deny', message: signal.aborted ? INTERRUPTED : `not allowed: ${String(error)}` })
+    }
+  }
+
+  async #verdict(input: PreToolUseHookInput, signal: AbortSignal): Promise<Verdict> {
+    const policy = this.#policies.get(input.tool_name) ?? 'deny'
+    // The SDK runs hooks ahead of the messages it has read before them: let the call's own message be reported first.
+    await afterMessages()
+    const seq = this.#options.report({
+      type: 'tool_call',
+      tool_use_id: input.tool_use_id,
+      name: input.tool_name,
+      input: toolInput.parse(input.tool_input),
+      policy,
+      agent_id: input.agent_id ?? null,
+    })
+    await this.#options.acknowledged(seq, signal)
+    if (policy === 'always_ask') return this.verdicts.take(input.tool_use_id, signal)
+    if (policy === 'always_allow') return { behavior: 'allow', message: null }
+    return { behavior: 'deny', message: `The tool ${input.tool_name} is not allowed in this session.` }
+  }
+}
+
+/** What the model reads in place of the result of a call that an interrupt kept from starting. */
+export const INTERRUPTED = 'The turn was interrupted before this call was answered. It was not carried out.'
+
+function decision({ behavior, message }: Verdict): SyncHookJSONOutput {
+  const permissionDecisionReason = message ?? (behavior === 'deny' ? 'The user has denied this call.' : undefined)
+  return {
+    hookSpecificOutput: {
+      hookEventName: 'PreToolUse',
+      permissionDecision: behavior,
+      ...(permissionDecisionReason === undefined ? {} : { permissionDecisionReason }),
+    },
+  }
+}

@@ -1,0 +1,1 @@
+export { buildRunner, defaultRunnerFile } from './build.ts'

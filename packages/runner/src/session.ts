@@ -1,0 +1,169 @@
+import type { SDKMessage } from '@anthropic-ai/claude-agent-sdk'
+import type { Command, Report, SessionConfig } from '@berth/protocol/link'
+import { isDeepStrictEqual } from 'node:util'
+import { Answers } from './answers.ts'
+import type { CliLaunch } from './cli-process.ts'
+import { CliRun } from './cli-run.ts'
+import type { Exit } from './cli-run.ts'
+import type { CustomResult } from './custom-tools.ts'
+import { Gate } from './gate.ts'
+import { ModelRequests } from './model-requests.ts'
+import { userMessage } from './user-message.ts'
+
+/** A session's way to the server. */
+export interface SessionLink {
+  /** Sends a report for certain; answers its number. */
+  readonly report: (body: Report) => number
+  /** Sends a partial message if it can. */
+  readonly delta: (message: Record<string, unknown>) => void
+  /** Resolves when that report is committed. */
+  readonly acknowledged: (seq: number, signal: AbortSignal) => Promise<void>
+  /** Resolves when more reports may be made. */
+  readonly room: (signal: AbortSignal) => Promise<void>
+}
+
+/**
+ * One session: from its first `open` on it keeps a CLI ready, at the beginning of every turn one with the newest config, and tells the
+ * server what that does. Nothing of an earlier CLI is alive when a new one starts after a crash or a `close`.
+ */
+export class Session implements AsyncDisposable {
+  readonly #link: SessionLink
+  readonly #launch: CliLaunch
+  readonly #gate: Gate
+  readonly #requests: ModelRequests
+  readonly #results = new Answers<CustomResult>()
+  #config: SessionConfig | undefined
+  #run: CliRun | undefined
+  #inTurn = false
+  /** The config has changed since the CLI was started. */
+  #outdated = false
+  /** Starts, ends and inputs happen one after the other, in the order of their commands. */
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(link: SessionLink, launch: CliLaunch) {
+    this.#link = link
+    this.#launch = launch
+    this.#gate = new Gate(link)
+    this.#requests = new ModelRequests((request) => link.report(request))
+  }
+
+  /** Sees to it that a command is carried out, or reports why not. Never throws. */
+  handle(command: Command): void {
+    switch (command.type) {
+      case 'open':
+        this.#outdated ||= !sameLife(this.#config, command.config)
+        this.#config = command.config
+        return this.#then('open', () => this.#bringUp())
+      case 'input':
+        return this.#then('input', () => this.#input(command))
+      case 'interrupt':
+        // Not awaited: a CLI that does not answer must not hold up its `close`.
+        return this.#then('interrupt', () => void this.#run?.interrupt())
+      case 'verdict':
+        return this.#gate.verdicts.give(command.tool_use_id, command)
+      case 'custom_result':
+        return this.#results.give(command.tool_use_id, command)
+      case 'close':
+        return this.#then('close', () => this.#close())
+    }
+  }
+
+  /** Ends everything of the session, without a report. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#then('close', () => this.#end())
+    await this.#last
+  }
+
+  #then(command: Command['type'], task: () => Promise<unknown> | void): void {
+    this.#last = this.#last.then(task).then(
+      () => undefined,
+      (error: unknown) => {
+        const detail = error instanceof Error ? error.message : String(error)
+        this.#link.report({ type: 'refused', command, detail })
+      },
+    )
+  }
+
+  async #input(command: Command & { type: 'input' }): Promise<void> {
+    const message = userMessage(command)
+    await this.#bringUp()
+    if (this.#run === undefined) return
+    this.#inTurn = true
+    this.#run.input(message)
+  }
+
+  /** Makes sure that a CLI with the newest config runs, unless a turn is still going on with an older one. */
+  async #bringUp(): Promise<void> {
+    const config = this.#config
+    if (config === undefined) throw new Error('the session has not been opened')
+    if (this.#run !== undefined && this.#outdated && !this.#inTurn) {
+      const old = this.#run
+      this.#run = undefined
+      await old.end()
+    }
+    if (this.#run !== undefined) return
+    this.#outdated = false
+    this.#gate.configure(config)
+    try {
+      this.#start(config)
+    } catch (error) {
+      this.#link.report({ type: 'exited', ...neverStarted, detail: String(error).slice(0, 4_096) })
+    }
+  }
+
+  #start(config: SessionConfig): void {
+    const run = CliRun.start({
+      config,
+      launch: this.#launch,
+      gate: this.#gate,
+      results: this.#results,
+      onMessage: (message) => this.#tell(message),
+      onStarted: (pid, cli_version) => void this.#link.report({ type: 'started', pid, cli_version }),
+      room: this.#link.room,
+    })
+    this.#run = run
+    void run.finished.then((exit) => this.#then('close', () => this.#gone(run, exit)))
+  }
+
+  /** The CLI has ended without being told to. */
+  async #gone(run: CliRun, exit: Exit): Promise<void> {
+    if (this.#run !== run) return
+    await this.#end()
+    this.#link.report({ type: 'exited', ...exit })
+  }
+
+  async #close(): Promise<void> {
+    const exit = await this.#end()
+    this.#link.report({ type: 'exited', ...(exit ?? neverStarted), reason: 'closed' })
+  }
+
+  async #end(): Promise<Exit | undefined> {
+    const run = this.#run
+    this.#run = undefined
+    this.#inTurn = false
+    await run?.end()
+    await run?.sweep()
+    this.#requests.cut()
+    return run?.finished
+  }
+
+  #tell(message: SDKMessage): void {
+    if (message.type === 'stream_event') {
+      if (message.parent_tool_use_id === null) this.#requests.see(message.event)
+      return this.#link.delta({ ...message })
+    }
+    if (message.type === 'result') this.#requests.cut()
+    this.#link.report({ type: 'message', message: { ...message } })
+    if (message.type === 'system' && message.subtype === 'session_state_changed') {
+      this.#inTurn = message.state !== 'idle'
+      if (!this.#inTurn && this.#outdated) this.#then('open', () => this.#bringUp())
+    }
+  }
+}
+
+const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const
+
+/** Whether a CLI started with the one config serves the other. Whether it was to resume matters only when it started. */
+function sameLife(one: SessionConfig | undefined, other: SessionConfig): boolean {
+  return one !== undefined && isDeepStrictEqual({ ...one, resume: true }, { ...other, resume: true })
+}

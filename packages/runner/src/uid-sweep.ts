@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A process that forks while it is swept, or takes its time to die, is met again in the next round. */
+const ROUNDS = 50
+const PAUSE_MS = 5
+
+/**
+ * Kills every process of a uid, whatever its group or session. Gives up after fifty rounds: what forks faster than it is killed ends
+ * with the sandbox. Throws for the uid of this process, which it would end too.
+ */
+export async function killAllOf(uid: number): Promise<void> {
+  if (uid === 0 || uid === process.getuid?.()) throw new Error(`refusing to kill everything of uid ${uid}`)
+  for (let round = 0; round < ROUNDS; round++) {
+    const found = processesOf(uid)
+    if (found.length === 0) return
+    for (const pid of found) kill(pid)
+    await sleep(PAUSE_MS)
+  }
+}
+
+function processesOf(uid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isAliveAs(pid, uid))
+}
+
+function isAliveAs(pid: number, uid: number): boolean {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return new RegExp(`^Uid:\\s+${uid}\\s`, 'm').test(status) && !/^State:\s+[ZX]/m.test(status)
+  } catch {
+    return false
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It was faster.
+  }
+}
