@@ -1,4 +1,4 @@
-import { textsOf, type MessagesRequest } from './request.ts'
+import { textsOf, type MessagesRequest, type RequestMessage } from './request.ts'
 
 /** Where a conversation stands. Computed from the request alone, so that a model started anew answers the same. */
 export interface Position {
@@ -10,7 +10,7 @@ export interface Position {
   step: number
 }
 
-/** Texts that the CLI wraps in tags and puts into user messages: context and reports, not the user's words. */
+/** Context and reports that the CLI puts into user messages, not the user's words. */
 const CLI_TAGS = [
   'system-reminder',
   'task-notification',
@@ -24,36 +24,53 @@ const CLI_TAGS = [
 ]
 const cliTagged = new RegExp(`<(${CLI_TAGS.join('|')})>[\\s\\S]*?</\\1>`, 'g')
 
-/** What was said before it belongs to a turn that is over, even where the CLI sends both in one message. */
-const interruption = /^\[Request interrupted by user[^\]]*\]$/
+/** How the CLI's own user texts begin. None of them is a prompt: the script of the prompt before goes on. */
+const CLI_TEXTS = [
+  '[Request interrupted by user',
+  'Continue from where you left off',
+  'Output token limit hit',
+  'Your response above was stopped by a safety classifier',
+  'Stop hook feedback:',
+  '[structured-output-enforce]',
+  'This session is being continued from',
+]
 
-/** The CLI's own words between two calls of one turn: the turn's script goes on. */
-const continuations = [/^Continue from where you left off\.$/]
+/** What the CLI writes in the model's name where a turn was cut: no call of the model stands behind it. */
+const FILLER = 'No response requested.'
 
-/** A turn's texts in one user message are one prompt; an assistant message or an interruption ends it. */
 export function locate(request: MessagesRequest): Position {
   const prompts: string[] = []
   let step = 0
   for (const message of request.messages) {
-    if (message.role === 'assistant') step += 1
+    if (message.role === 'assistant' && !isFiller(message)) step += 1
     if (message.role !== 'user') continue
-    const prompt = promptOf(textsOf(message.content))
-    if (prompt === undefined) continue
-    prompts.push(prompt)
+    const found = promptsIn(textsOf(message.content))
+    if (found.length === 0) continue
+    prompts.push(...found)
     step = 0
   }
   return { prompts, prompt: prompts.at(-1) ?? '', step }
 }
 
-function promptOf(texts: string[]): string | undefined {
-  let words: string[] = []
-  for (const text of texts.map(userWords)) {
-    if (interruption.test(text)) words = []
-    else if (text !== '' && !continuations.some((continuation) => continuation.test(text))) words.push(text)
+/**
+ * Several texts of one message are one prompt, unless the CLI put several messages together (which it does when
+ * nothing was answered between them): then each but the last was given a newline at its end.
+ */
+function promptsIn(texts: string[]): string[] {
+  const prompts: string[][] = []
+  let open = false
+  for (const text of texts) {
+    const words = text.replace(cliTagged, '').trim()
+    if (words !== '' && !CLI_TEXTS.some((beginning) => words.startsWith(beginning))) {
+      if (open) prompts.at(-1)?.push(words)
+      else prompts.push([words])
+      open = true
+    }
+    if (text.endsWith('\n')) open = false
   }
-  return words.length === 0 ? undefined : words.join('\n')
+  return prompts.map((parts) => parts.join('\n'))
 }
 
-function userWords(text: string): string {
-  return text.replace(cliTagged, '').trim()
+function isFiller(message: RequestMessage): boolean {
+  return textsOf(message.content).join('') === FILLER
 }

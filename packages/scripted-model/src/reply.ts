@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { emptyStep, parseScript, type ScriptBlock, type Step } from './parse-script.ts'
-import { locate, type Position } from './prompt.ts'
-import { firstLine, resultsOf, textsOf, type MessagesRequest } from './request.ts'
-import { instanceOf } from './schema-instance.ts'
+import type { Position } from './prompt.ts'
+import { firstLine, newestResults, textsOf, type MessagesRequest } from './request.ts'
+import { sideAnswer } from './side-calls.ts'
 
 export type ReplyBlock =
   | { type: 'text'; text: string }
@@ -22,7 +22,6 @@ export interface ReplyMessage {
 }
 
 export interface Reply {
-  position: Position
   /** The step that answers, with its pacing and faults. */
   step: Step
   message: ReplyMessage
@@ -30,6 +29,7 @@ export interface Reply {
 
 /** What a reply depends on beside the request's body. */
 export interface CallContext {
+  position: Position
   /** Session and agent of the caller: equal conversations of two sessions get different ids. */
   scope: string
   requestBytes: number
@@ -41,14 +41,13 @@ const NOTICE = 'This is the scripted model: it says what lines beginning with ::
 
 /** Throws ScriptError if the prompt's directives are wrong. */
 export function replyTo(request: MessagesRequest, context: CallContext): Reply {
-  const position = locate(request)
+  const { position } = context
   const step = stepFor(request, position)
   const content = step.blocks.map((block, index) =>
     renderBlock(block, { request, position, scope: context.scope, index }),
   )
   const calls = content.some((block) => block.type === 'tool_use')
   return {
-    position,
     step,
     message: {
       id: `msg_${digest(context.scope, JSON.stringify(request.messages), context.call)}`,
@@ -75,23 +74,16 @@ export function estimateTokens(bytes: number): number {
 }
 
 function stepFor(request: MessagesRequest, position: Position): Step {
-  const format = request.output_config?.format
-  if (format?.type === 'json_schema') return sayOnly(JSON.stringify(instanceOf(format.schema, topicOf(request))))
+  const aside = sideAnswer(request, position)
+  if (aside !== undefined) return sayOnly(aside)
   const script = parseScript(position.prompt)
-  const step =
-    script.length === 0 && position.step === 0 ? sayOnly(plainAnswer(request, position)) : script[position.step]
-  if (step === undefined) return sayOnly('Done.')
+  if (script.length === 0 && position.step === 0) return sayOnly(plainAnswer(request, position))
+  const step = script[position.step] ?? emptyStep()
   return step.blocks.length === 0 ? { ...step, blocks: [{ type: 'text', text: 'Done.' }] } : step
 }
 
 function sayOnly(text: string): Step {
   return { ...emptyStep(), blocks: [{ type: 'text', text }] }
-}
-
-/** Side calls (a session's title) carry what they are about in tags; the words inside are data, never directives. */
-function topicOf(request: MessagesRequest): string {
-  const text = request.messages.flatMap((message) => (message.role === 'user' ? textsOf(message.content) : [])).at(-1)
-  return firstLine((text ?? '').replace(/^\s*<[a-z-]+>/, '')).slice(0, 60)
 }
 
 function plainAnswer(request: MessagesRequest, position: Position): string {
@@ -125,7 +117,7 @@ const placeholder = /\{\{(?:(result|prompt):(\d+)|(result|turns|system))\}\}/g
 
 function fillPlaceholders(text: string, { request, position }: Place): string {
   if (!text.includes('{{')) return text
-  const results = request.messages.map(resultsOf).findLast((found) => found.length > 0) ?? []
+  const results = newestResults(request.messages)
   return text.replace(placeholder, (_, list: string | undefined, number: string, single: string | undefined) => {
     if (list === 'result') return results[Number(number) - 1] ?? '(no result)'
     if (list === 'prompt') return firstLine(position.prompts[Number(number) - 1] ?? '(no prompt)')

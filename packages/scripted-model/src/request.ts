@@ -20,7 +20,8 @@ export type MessagesRequest = z.infer<typeof messagesRequest>
 export type RequestMessage = MessagesRequest['messages'][number]
 
 const textBlock = z.object({ type: z.literal('text'), text: z.string() })
-const resultBlock = z.object({ type: z.literal('tool_result'), content: content.optional() })
+const callBlock = z.object({ type: z.literal('tool_use'), id: z.string() })
+const resultBlock = z.object({ type: z.literal('tool_result'), tool_use_id: z.string(), content: content.optional() })
 
 export function blocksOf(value: string | ContentBlock[] | undefined): ContentBlock[] {
   return typeof value === 'string' ? [{ type: 'text', text: value }] : (value ?? [])
@@ -28,18 +29,26 @@ export function blocksOf(value: string | ContentBlock[] | undefined): ContentBlo
 
 /** The texts of the text blocks, in order. */
 export function textsOf(value: string | ContentBlock[] | undefined): string[] {
+  return pick(value, textBlock).map(({ text }) => text)
+}
+
+function pick<T>(value: string | ContentBlock[] | undefined, kind: z.ZodType<T>): T[] {
   return blocksOf(value).flatMap((block) => {
-    const text = textBlock.safeParse(block)
-    return text.success ? [text.data.text] : []
+    const parsed = kind.safeParse(block)
+    return parsed.success ? [parsed.data] : []
   })
 }
 
-/** The texts of the tool results, in order; a result of several text blocks is joined by newlines. */
-export function resultsOf(message: RequestMessage): string[] {
-  return blocksOf(message.content).flatMap((block) => {
-    const result = resultBlock.safeParse(block)
-    return result.success ? [textsOf(result.data.content).join('\n')] : []
-  })
+/**
+ * The texts of the newest message's tool results, in the order of their calls: the CLI sends the results of parallel
+ * calls in the order in which they ended. A result of several text blocks is joined by newlines.
+ */
+export function newestResults(messages: RequestMessage[]): string[] {
+  const calls = messages.flatMap(({ content }) => pick(content, callBlock)).map(({ id }) => id)
+  const results = messages.map(({ content }) => pick(content, resultBlock)).findLast((found) => found.length > 0) ?? []
+  return results
+    .toSorted((a, b) => calls.indexOf(a.tool_use_id) - calls.indexOf(b.tool_use_id))
+    .map((result) => textsOf(result.content).join('\n'))
 }
 
 export function firstLine(text: string): string {

@@ -2,12 +2,11 @@ import { z } from 'zod'
 
 const schemaNode = z.looseObject({
   type: z.union([z.string(), z.array(z.string())]).optional(),
-  const: z.unknown(),
+  const: z.unknown().optional(),
   enum: z.array(z.unknown()).optional(),
   anyOf: z.array(z.unknown()).optional(),
   properties: z.record(z.string(), z.unknown()).optional(),
   required: z.array(z.string()).optional(),
-  items: z.unknown(),
 })
 
 /** A smallest value that fits a plain JSON schema (no `$ref`, no patterns or bounds); strings say `text`. */

@@ -79,7 +79,7 @@ function sendPlain(response: ServerResponse, message: ReplyMessage, limit: numbe
 /** What was written reaches the peer; then the connection ends inside the body. */
 async function closeEarly(response: ServerResponse): Promise<void> {
   await new Promise<void>((flushed) => response.write('', () => flushed()))
-  response.socket?.end()
+  response.socket?.destroySoon()
 }
 
 async function untilClosed(signal: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { systemClock, type Clock } from './clock.ts'
 import { FaultTries } from './fault-tries.ts'
 import { ScriptError } from './parse-script.ts'
-import { locate } from './prompt.ts'
+import { locate, type Position } from './prompt.ts'
 import { estimateTokens, replyTo, type CallContext, type Reply } from './reply.ts'
 import { RequestLog, type RequestRecord } from './request-log.ts'
 import { blocksOf, firstLine, messagesRequest, type MessagesRequest } from './request.ts'
@@ -38,6 +38,8 @@ interface Model {
 }
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024
+/** Longer than a test pauses between two calls: a client never reuses a connection that is just being closed. */
+const KEEP_ALIVE_MS = 120_000
 
 /** Resolves when it listens. Disposing it ends open answers too. */
 export async function startScriptedModel(options: ScriptedModelOptions): Promise<ScriptedModel> {
@@ -49,7 +51,10 @@ export async function startScriptedModel(options: ScriptedModelOptions): Promise
     tries: new FaultTries(),
     calls: 0,
   }
-  const server = createServer((request, response) => void handle(model, request, response))
+  const server = createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS },
+    (request, response) => void handle(model, request, response),
+  )
   server.listen(options.listen)
   await once(server, 'listening')
   const address = server.address()
@@ -94,8 +99,9 @@ async function route(model: Model, call: Call): Promise<void> {
   const { pathname } = new URL(request.url ?? '/', 'http://model')
   const name = `${request.method} ${pathname}`
   if (name === 'GET /healthz' || name === 'HEAD /api/hello') return sendJson(response, 200, { ok: true })
-  if (!keyMatches(model.requireKey, request))
+  if (!keyMatches(model.requireKey, request)) {
     return sendError(response, 401, 'authentication_error', 'invalid x-api-key')
+  }
   switch (name) {
     case 'GET /requests':
       return sendJson(response, 200, model.log.records())
@@ -111,24 +117,22 @@ async function route(model: Model, call: Call): Promise<void> {
   }
 }
 
-async function answerCall(model: Model, call: Call): Promise<void> {
-  const { request, response, signal } = call
+async function answerCall(model: Model, { request, response, signal }: Call): Promise<void> {
   const body = await readBody(request)
   if (body === undefined) return sendTooLarge(response)
   const parsed = parseBody(body)
   if ('problem' in parsed) return sendError(response, 400, 'invalid_request_error', parsed.problem)
-  recordCall(model, call, { body: parsed.request, bytes: body.byteLength })
+  const position = locate(parsed.request)
+  const record = recordOf(model, request, { body: parsed.request, position })
+  model.log.add(record, body.byteLength, response)
+  model.onRequest(structuredClone(record))
   const scope = JSON.stringify([header(request, 'x-claude-code-session-id'), header(request, 'x-claude-code-agent-id')])
-  const context = { scope, requestBytes: body.byteLength, call: String(response.getHeader('request-id')) }
-  const reply = scripted(parsed.request, context)
-  if (reply instanceof ScriptError) {
-    // The same script stays wrong: without this the CLI sends it five times more.
-    response.setHeader('x-should-retry', 'false')
-    return sendError(response, 400, 'invalid_request_error', reply.message)
-  }
-  const { prompts, prompt, step } = reply.position
+  const call = String(response.getHeader('request-id'))
+  const reply = scripted(parsed.request, { position, scope, requestBytes: body.byteLength, call })
+  if (reply instanceof ScriptError) return sendError(response, 400, 'invalid_request_error', reply.message)
+  const { prompts, prompt, step } = position
   const fault = model.tries.next(JSON.stringify([scope, prompts.length, prompt, step]), reply.step.faults)
-  const answer = { message: reply.message, step: reply.step, fault, stream: parsed.request.stream === true }
+  const answer = { ...reply, fault, stream: parsed.request.stream === true }
   await sendAnswer({ response, signal, clock: model.clock }, answer)
 }
 
@@ -141,26 +145,23 @@ function scripted(request: MessagesRequest, context: CallContext): Reply | Scrip
   }
 }
 
-function recordCall(
+function recordOf(
   model: Model,
-  { request, response }: Call,
-  { body, bytes }: { body: MessagesRequest; bytes: number },
-): void {
-  const { prompt, step } = locate(body)
-  const record: RequestRecord = {
+  request: IncomingMessage,
+  { body, position }: { body: MessagesRequest; position: Position },
+): RequestRecord {
+  return {
     n: model.log.nextNumber(),
     session_id: header(request, 'x-claude-code-session-id') ?? null,
     model: body.model,
-    step,
-    prompt: firstLine(prompt),
+    step: position.step,
+    prompt: firstLine(position.prompt),
     headers: Object.fromEntries(Object.keys(request.headers).map((name) => [name, header(request, name) ?? ''])),
     last_user: blocksOf(body.messages.findLast((message) => message.role === 'user')?.content),
     status: null,
     outcome: 'open',
     started_at: model.clock.now().toISOString(),
   }
-  model.log.add(record, bytes, response)
-  model.onRequest(structuredClone(record))
 }
 
 function header(request: IncomingMessage, name: string): string | undefined {
