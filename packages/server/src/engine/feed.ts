@@ -54,7 +54,7 @@ export class Feed implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const sessionId of [...this.#subscribers.keys()]) this.finish(sessionId)
+    for (const sessionId of this.#subscribers.keys()) this.finish(sessionId)
   }
 }
 

@@ -27,10 +27,11 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
   if (head === undefined || head.state === 'delivered') return undefined
   open(log, args.config)
   log.toRunning()
-  await log.process(head.event_id)
-  await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', head.event_id).execute()
   const stored = await db.selectFrom('events').select('body').where('id', '=', head.event_id).executeTakeFirstOrThrow()
   const event = sessionEvent.parse(JSON.parse(stored.body))
+  // It has its place already when it was handed to a sandbox that never came up.
+  if (event.processed_at === null) await log.process(head.event_id)
+  await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', head.event_id).execute()
   if (event.type !== 'user.message') throw new TypeError(`input ${head.event_id} is a ${event.type}`)
   log.command({ type: 'input', uuid: head.uuid, content: toModelContent(event.content) })
   return log.save()

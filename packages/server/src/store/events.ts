@@ -109,7 +109,7 @@ export async function findSession(
 }
 
 /** Sessions that have work or a sandbox: what a starting server must look after. */
-export async function listLiveSessions(db: Db): Promise<SessionRow[]> {
+export async function listLiveSessions(db: Db, _args: object): Promise<SessionRow[]> {
   return db
     .selectFrom('sessions')
     .selectAll()
@@ -117,4 +117,17 @@ export async function listLiveSessions(db: Db): Promise<SessionRow[]> {
       where.or([where('status', 'in', ['running', 'rescheduling']), where('sandbox_id', 'is not', null)]),
     )
     .execute()
+}
+
+/** Is there an input that the runner does not have yet, and none inside? */
+export async function findHasInput(db: Db, args: { sessionId: string }): Promise<boolean> {
+  const head = await db
+    .selectFrom('inputs')
+    .select('state')
+    .where('session_id', '=', args.sessionId)
+    .where('state', '!=', 'done')
+    .orderBy('seq')
+    .limit(1)
+    .executeTakeFirst()
+  return head?.state === 'queued'
 }

@@ -23,7 +23,7 @@ export interface AssignSandboxArgs {
 export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<void> {
   const session = await db
     .selectFrom('sessions')
-    .select('workspace_id')
+    .select(['workspace_id', 'link_received'])
     .where('id', '=', args.sessionId)
     .executeTakeFirstOrThrow()
   await db
@@ -38,6 +38,15 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
     })
     .execute()
   await db.deleteFrom('outbox').where('session_id', '=', args.sessionId).execute()
+  // Nothing was ever heard from the sandbox before: what was handed to it has not run.
+  if (session.link_received === 0) {
+    await db
+      .updateTable('inputs')
+      .set({ state: 'queued' })
+      .where('session_id', '=', args.sessionId)
+      .where('state', '=', 'delivered')
+      .execute()
+  }
   await db
     .updateTable('sessions')
     .set({ sandbox_id: args.sandboxId, opened: null, link_received: 0, link_sent: 0 })
@@ -66,12 +75,16 @@ export interface KnownSandbox {
   readonly sessionId: string | null
 }
 
-export async function listSandboxes(db: Db): Promise<KnownSandbox[]> {
+export async function listSandboxes(db: Db, _args: object): Promise<KnownSandbox[]> {
   return db
     .selectFrom('sandboxes')
     .leftJoin('sessions', 'sessions.sandbox_id', 'sandboxes.id')
     .select(['sandboxes.id as id', 'sandboxes.nonce as nonce', 'sandboxes.state as state', 'sessions.id as sessionId'])
     .execute()
+}
+
+export async function findSandbox(db: Db, args: { sandboxId: string }): Promise<{ id: string } | undefined> {
+  return db.selectFrom('sandboxes').select('id').where('id', '=', args.sandboxId).executeTakeFirst()
 }
 
 export interface LinkProgress {

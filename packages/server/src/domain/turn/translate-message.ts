@@ -10,7 +10,7 @@ import {
   userMessage,
 } from './sdk-message.ts'
 import { closeOpenCalls, endCall, showCall } from './tool-calls.ts'
-import { previewKey, type TurnLog } from './turn-log.ts'
+import type { TurnLog } from './turn-log.ts'
 
 /** The CLI's own stand-in messages (no model made them) carry this as their model. */
 const SYNTHETIC_MODEL = '<synthetic>'
@@ -58,13 +58,10 @@ function assistant(log: TurnLog, message: AssistantMessage): void {
         else log.add({ type: 'agent.message', content: [{ type: 'text', text: block.text }] })
         break
       case 'thinking':
-      case 'redacted_thinking': {
+      case 'redacted_thinking':
         log.flushText()
-        const key = previewKey('agent.thinking', message.message.id, 0)
-        const shown = log.context.previews[key]
-        log.add({ type: 'agent.thinking' }, shown)
+        log.showThinking()
         break
-      }
       case 'tool_use':
         log.flushText()
         showCall(log, block)

@@ -48,7 +48,7 @@ function startRequest(log: TurnLog, messageId: string): void {
   // A request that was cut without notice ends here at the latest.
   if (log.turn.request !== null) endRequest(log, { usage: null })
   const startEventId = log.add({ type: 'span.model_request_start' })
-  log.turn.request = { messageId, startEventId, messages: 0, texts: [] }
+  log.turn.request = { messageId, startEventId, messages: 0, thoughts: 0, texts: [] }
 }
 
 function endRequest(log: TurnLog, report: Pick<Extract<Report, { type: 'model_request' }>, 'usage'>): void {

@@ -69,6 +69,13 @@ export class TurnLog {
     request.messages += 1
   }
 
+  showThinking(): void {
+    const { request } = this.turn
+    const key = request === null ? '' : previewKey('agent.thinking', request.messageId, request.thoughts)
+    this.add({ type: 'agent.thinking' }, this.context.previews[key])
+    if (request !== null) request.thoughts += 1
+  }
+
   fail(failure: NonNullable<TurnState['failure']>): void {
     if (this.turn.failure !== null) return
     this.turn.failure = failure

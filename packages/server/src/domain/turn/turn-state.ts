@@ -20,8 +20,9 @@ export const turnState = z.object({
     .object({
       messageId: z.string(),
       startEventId: z.string(),
-      /** How many `agent.message` events it has given so far. */
+      /** How many `agent.message` and `agent.thinking` events it has given so far. */
       messages: z.int(),
+      thoughts: z.int(),
       /** Text blocks that wait to become one `agent.message`. */
       texts: z.array(z.string()),
     })

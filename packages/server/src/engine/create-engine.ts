@@ -1,0 +1,171 @@
+/** Puts the engine together: the feed, an actor per working session, the sandboxes, and the round that keeps them in order. */
+import { BerthError, isBerthError } from '@berth/protocol'
+import { sessionFailure } from '../domain/turn/failure.ts'
+import type { Committed } from '../store/session-log.ts'
+import { type ActorDeps, type EngineDeps, isoNow } from './deps.ts'
+import type { Engine, SessionChange, SessionRow } from './engine.ts'
+import { Feed } from './feed.ts'
+import { Sandboxes } from './sandboxes.ts'
+import { SessionActor } from './session-actor.ts'
+
+const RECONCILE_EVERY_MS = 10_000
+const UPDATE_TRIES = 3
+
+/** Takes up what the server before left: its sandboxes are adopted, its unfinished sessions go on. */
+export async function createEngine(given: EngineDeps): Promise<Engine> {
+  const feed = new Feed()
+  const deps: ActorDeps = { ...given, feed }
+  const parts = new Actors(deps)
+  await parts.takeUp()
+  const rounds = startRounds(() => parts.sandboxes.reconcile(), deps)
+  let isDraining = false
+
+  const now = (): string => isoNow(deps.clock)
+  const created = (committed: Committed): SessionRow => {
+    parts.publish(committed)
+    return committed.row
+  }
+  return {
+    createSession: async (session) => {
+      const ids = { id: deps.ids.next('sesn'), threadId: deps.ids.next('sthr') }
+      return created(await deps.store.createSession({ ...session, ...ids, now: now() }))
+    },
+    updateSession: async (key, change) => created(await updateSession(deps, key, change)),
+    archiveSession: async (key) => {
+      const committed = await deps.store.archiveSession({ ...key, now: now() })
+      const row = created(committed)
+      feed.finish(key.sessionId)
+      parts.end(key.sessionId, row.sandbox_id)
+      return row
+    },
+    deleteSession: async (key) => {
+      const { event, sandboxId } = await deps.store.deleteSession({ ...key, now: now() })
+      feed.publish(key.sessionId, [{ kind: 'event', event }])
+      feed.finish(key.sessionId)
+      parts.end(key.sessionId, sandboxId)
+    },
+    sendEvents: async (args) => {
+      const { stored, ...committed } = await deps.store.acceptEvents({ ...args, now: now() })
+      parts.publish(committed)
+      return stored
+    },
+    subscribe: (sessionId) => feed.subscribe(sessionId),
+    notReady: () => (isDraining ? ['the server is shutting down'] : []),
+    [Symbol.asyncDispose]: async () => {
+      isDraining = true
+      await rounds[Symbol.asyncDispose]()
+      feed[Symbol.dispose]()
+      await parts[Symbol.asyncDispose]()
+    },
+  }
+}
+
+class Actors implements AsyncDisposable {
+  readonly sandboxes: Sandboxes
+  readonly #deps: ActorDeps
+  readonly #actors = new Map<string, SessionActor>()
+
+  constructor(deps: ActorDeps) {
+    this.#deps = deps
+    this.sandboxes = new Sandboxes(deps, {
+      receive: (item, host) => this.#actor(item.session_id).receive(item, host),
+      gone: (sessionId, why, detail) => this.#failTurn(sessionId, why, detail),
+      interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),
+    })
+  }
+
+  async takeUp(): Promise<void> {
+    const { store } = this.#deps
+    const rows = new Map((await store.listLiveSessions({})).map((row) => [row.id, row]))
+    const sandboxes = await store.listSandboxes({})
+    await Promise.all(
+      sandboxes.map(async (sandbox) => {
+        const { sessionId } = sandbox
+        const row = sessionId === null ? undefined : rows.get(sessionId)
+        if (sessionId !== null && row !== undefined) await this.sandboxes.adopt({ ...sandbox, sessionId }, row)
+      }),
+    )
+    for (const row of rows.values()) if (row.status !== 'idle') this.#actor(row.id).wake()
+  }
+
+  /** Tells watchers and the runner; and where that gave the session something to do, its actor. */
+  publish(committed: Committed): void {
+    const actor = this.#actor(committed.row.id)
+    actor.publish(committed)
+    if (committed.row.status === 'running') actor.wake()
+  }
+
+  end(sessionId: string, sandboxId: string | null): void {
+    const actor = this.#actors.get(sessionId)
+    this.#actors.delete(sessionId)
+    void actor?.stop()
+    if (sandboxId !== null) this.sandboxes.releaseSoon(sandboxId)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sandboxes[Symbol.asyncDispose]()
+    await Promise.all([...this.#actors.values()].map((actor) => actor.stop()))
+  }
+
+  #actor(sessionId: string): SessionActor {
+    const known = this.#actors.get(sessionId)
+    if (known !== undefined) return known
+    const actor = new SessionActor(sessionId, this.#deps, this.sandboxes)
+    this.#actors.set(sessionId, actor)
+    return actor
+  }
+
+  async #failTurn(sessionId: string, why: 'failed' | 'lost', detail: string): Promise<void> {
+    const error =
+      why === 'failed'
+        ? sessionFailure('unknown_error', `the sandbox could not be made: ${detail}`, 'exhausted')
+        : sessionFailure('unknown_error', `the sandbox was lost: ${detail}`, 'terminal')
+    try {
+      this.publish(await this.#deps.store.failTurn({ sessionId, error, now: isoNow(this.#deps.clock) }))
+    } catch (failure) {
+      // The session was deleted meanwhile: nobody is left to tell.
+      if (!isBerthError(failure, 'not_found')) throw failure
+    }
+  }
+}
+
+async function updateSession(
+  deps: ActorDeps,
+  key: { workspaceId: string; sessionId: string },
+  change: (row: SessionRow) => SessionChange | undefined,
+): Promise<Committed> {
+  for (let attempt = 1; ; attempt++) {
+    const row = await deps.store.findSession(key)
+    if (row === undefined) throw new BerthError('not_found', `session ${key.sessionId} does not exist`)
+    const wanted = change(row)
+    if (wanted === undefined) return { row, events: [], commands: [] }
+    const args = { ...key, expectedSeq: row.last_seq, change: wanted, now: isoNow(deps.clock) }
+    try {
+      return await deps.store.updateSession(args)
+    } catch (error) {
+      if (!isBerthError(error, 'conflict') || attempt === UPDATE_TRIES) throw error
+    }
+  }
+}
+
+/** One round at a time, the next one a while after the last has ended. */
+function startRounds(round: () => Promise<void>, deps: EngineDeps): AsyncDisposable {
+  let running: Promise<void> = Promise.resolve()
+  let timer: NodeJS.Timeout | undefined
+  let isStopped = false
+  const go = (): void => {
+    running = round()
+      .catch((error: unknown) => deps.logger.error({ err: error }, 'reconciliation failed'))
+      .finally(() => {
+        if (!isStopped) timer = setTimeout(go, RECONCILE_EVERY_MS)
+      })
+  }
+  go()
+  return {
+    [Symbol.asyncDispose]: async () => {
+      isStopped = true
+      clearTimeout(timer)
+      await running
+    },
+  }
+}

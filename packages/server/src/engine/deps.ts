@@ -1,0 +1,27 @@
+/** What the engine's parts share: injected once, by `main.ts`. */
+import type { GatewayClient } from '@berth/protocol/gateway-client'
+import type { SandboxDriver } from '@berth/sandbox'
+import type { Logger } from 'pino'
+import type { Clock } from '../domain/clock.ts'
+import type { Ids } from '../domain/ids.ts'
+import type { Store } from '../store/store.ts'
+import type { Feed } from './feed.ts'
+
+export interface EngineDeps {
+  readonly store: Store
+  readonly driver: SandboxDriver
+  readonly gateway: GatewayClient
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly logger: Logger
+  /** Number of this server on its database; grows with every start. */
+  readonly epoch: number
+}
+
+export interface ActorDeps extends EngineDeps {
+  readonly feed: Feed
+}
+
+export function isoNow(clock: Clock): string {
+  return clock.now().toISOString()
+}

@@ -1,0 +1,160 @@
+/**
+ * One runner's connection: handshake, numbered commands, acknowledgements, heartbeats. What arrives goes to `peer` in order. The
+ * connection holds nothing that would be missed when it breaks: commands are in the outbox, reports stay with the runner until acknowledged.
+ */
+import type { WebSocket } from 'ws'
+import {
+  type Command,
+  fromRunner,
+  type FromRunner,
+  type FromServer,
+  HEARTBEAT_MS,
+  LINK_PROTOCOL,
+  linkClose,
+} from '@berth/protocol'
+import type { Logger } from 'pino'
+import type { LinkProgress } from '../store/sandboxes.ts'
+
+export type RunnerItem = Extract<FromRunner, { type: 'frame' | 'delta' }>
+
+/** What a connection needs of the one who holds the sandbox. */
+export interface RunnerPeer {
+  readonly sandboxId: string
+  readonly nonce: string
+  readonly epoch: number
+  readonly logger: Logger
+  /** Committed progress of every session in the sandbox, with the commands not yet acknowledged. */
+  progress(): Promise<LinkProgress[]>
+  /** Answers false when the receiver is full: the connection stops reading until `resume`. */
+  receive(item: RunnerItem): boolean
+  acknowledged(sessionId: string, seq: number): void
+  /** Stream events of this sandbox's sessions may have been lost from here on. */
+  closed(connection: RunnerConnection): void
+}
+
+type Hello = Extract<FromRunner, { type: 'hello' }>
+
+export class RunnerConnection {
+  readonly #socket: WebSocket
+  readonly #peer: RunnerPeer
+  /** Number of the last command sent, by session; undefined before the handshake is over. */
+  #sent: Map<string, number> | undefined
+  #isBehind = false
+  #silentBeats = 0
+  readonly #heartbeat: NodeJS.Timeout
+
+  constructor(socket: WebSocket, peer: RunnerPeer) {
+    this.#socket = socket
+    this.#peer = peer
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS)
+    socket.on('message', (data: Buffer) => this.#read(data))
+    socket.on('error', (error) => peer.logger.debug({ err: error }, 'runner connection failed'))
+    socket.on('close', () => {
+      clearInterval(this.#heartbeat)
+      peer.closed(this)
+    })
+  }
+
+  close(code: keyof typeof linkClose): void {
+    this.#socket.close(linkClose[code], code)
+    // A runner that hangs does not answer the close frame.
+    setTimeout(() => this.#socket.terminate(), 1_000).unref()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  acknowledge(sessionId: string, seq: number): void {
+    this.#send({ type: 'ack', session_id: sessionId, seq })
+  }
+
+  /** Sends a committed command; where it is not the next one, the outbox is sent from where the runner stands. */
+  command(sessionId: string, seq: number, body: Command): void {
+    const last = this.#sent?.get(sessionId)
+    if (last === undefined || seq > last + 1) {
+      this.#isBehind = true
+      if (this.#sent !== undefined) void this.#catchUp()
+    } else if (seq === last + 1) {
+      this.#sent?.set(sessionId, seq)
+      this.#send({ type: 'frame', session_id: sessionId, seq, body })
+    }
+  }
+
+  #read(data: Buffer): void {
+    this.#silentBeats = 0
+    const message = parseMessage(data)
+    if (message === undefined) return this.close('bad_hello')
+    if (message.type === 'hello') return void this.#welcome(message)
+    if (this.#sent === undefined) return this.close('bad_hello')
+    switch (message.type) {
+      case 'frame':
+      case 'delta':
+        if (!this.#peer.receive(message)) this.#socket.pause()
+        return
+      case 'ack':
+        return this.#peer.acknowledged(message.session_id, message.seq)
+      case 'ping':
+        return this.#send({ type: 'pong', n: message.n })
+      case 'pong':
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  async #welcome(hello: Hello): Promise<void> {
+    const refusal = refuse(hello, this.#peer)
+    if (refusal !== undefined) {
+      this.#peer.logger.warn({ refusal, protocol: hello.protocol }, 'runner refused')
+      return this.close(refusal)
+    }
+    const progress = await this.#peer.progress()
+    const sessions = progress.map(({ sessionId, received }) => ({ session_id: sessionId, received }))
+    this.#send({ type: 'welcome', protocol: LINK_PROTOCOL, epoch: this.#peer.epoch, sessions })
+    const received = new Map(hello.sessions.map((session) => [session.session_id, session.received]))
+    this.#sent = received
+    for (const [sessionId, seq] of received) this.#peer.acknowledged(sessionId, seq)
+    this.#sendFrom(progress)
+    if (this.#isBehind) await this.#catchUp()
+  }
+
+  async #catchUp(): Promise<void> {
+    this.#isBehind = false
+    this.#sendFrom(await this.#peer.progress())
+  }
+
+  #sendFrom(progress: readonly LinkProgress[]): void {
+    for (const { sessionId, commands } of progress) {
+      for (const { seq, body } of commands) {
+        if (seq <= (this.#sent?.get(sessionId) ?? 0)) continue
+        this.#sent?.set(sessionId, seq)
+        this.#send({ type: 'frame', session_id: sessionId, seq, body })
+      }
+    }
+  }
+
+  #send(message: FromServer): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(message))
+  }
+
+  #beat(): void {
+    this.#silentBeats += 1
+    if (this.#silentBeats > 3) this.#socket.terminate()
+    else this.#send({ type: 'ping', n: this.#silentBeats })
+  }
+}
+
+function parseMessage(data: Buffer): FromRunner | undefined {
+  try {
+    return fromRunner.parse(JSON.parse(data.toString('utf8')))
+  } catch {
+    return undefined
+  }
+}
+
+function refuse(hello: Hello, peer: RunnerPeer): keyof typeof linkClose | undefined {
+  if (hello.protocol !== LINK_PROTOCOL) return 'protocol_mismatch'
+  if (hello.sandbox_id !== peer.sandboxId || hello.nonce !== peer.nonce) return 'unknown_sandbox'
+  return hello.epoch > peer.epoch ? 'stale_epoch' : undefined
+}

@@ -1,0 +1,193 @@
+/**
+ * Every sandbox of this server: made when a session needs one, found again after a restart, renewed while it belongs to a session, ended
+ * when it belongs to nobody. The store says who owns what; the driver says what is there; `reconcile` makes them agree.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { inside, type SandboxRef } from '@berth/sandbox'
+import { runnerEnv } from '@berth/protocol'
+import type { SessionRow } from '../store/session-log.ts'
+import type { KnownSandbox } from '../store/sandboxes.ts'
+import { type ActorDeps, isoNow } from './deps.ts'
+import type { RunnerItem } from './runner-connection.ts'
+import { SandboxHost } from './sandbox-host.ts'
+import { environmentOf, modelSocket, toLimits } from './session-config.ts'
+
+/** How long a sandbox lives without a server. */
+const LIFETIME_MS = 60 * 60 * 1_000
+const RENEW_EVERY_MS = 5 * 60 * 1_000
+
+export interface SandboxesOptions {
+  receive(item: RunnerItem, host: SandboxHost): boolean
+  /** The session's sandbox could not be made (`failed`) or is gone with everything in it (`lost`). */
+  gone(sessionId: string, why: 'failed' | 'lost', detail: string): Promise<void>
+  /** The runner's connection broke: stream events may have been lost. */
+  interrupted(sessionId: string): void
+}
+
+interface Held {
+  readonly host: SandboxHost
+  readonly sessionId: string
+  renewedAt: number
+}
+
+export class Sandboxes implements AsyncDisposable {
+  readonly #deps: ActorDeps
+  readonly #options: SandboxesOptions
+  readonly #held = new Map<string, Held>()
+  readonly #tasks = new Set<Promise<void>>()
+
+  constructor(deps: ActorDeps, options: SandboxesOptions) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  find(sandboxId: string): SandboxHost | undefined {
+    return this.#held.get(sandboxId)?.host
+  }
+
+  /** The session's sandbox; a new one is being made when this resolves. That it fails is told through `gone`. */
+  async forSession(row: SessionRow): Promise<SandboxHost> {
+    const known = row.sandbox_id === null ? undefined : this.find(row.sandbox_id)
+    if (known !== undefined) return known
+    const { store, driver, clock, ids } = this.#deps
+    const id = ids.next('sbx')
+    const nonce = randomBytes(32).toString('base64url')
+    await store.assignSandbox({ sessionId: row.id, sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) })
+    const host = this.#hold(id, nonce, row.id)
+    this.#background(this.#launch(host, nonce, row))
+    return host
+  }
+
+  /** Holds a sandbox that outlived the server before. */
+  async adopt(sandbox: KnownSandbox & { sessionId: string }, row: SessionRow): Promise<void> {
+    const ref = await this.#deps.driver.get(sandbox.id)
+    if (sandbox.state === 'starting' && ref === undefined) return this.release(sandbox.id)
+    if (ref === undefined || ref.state === 'gone') {
+      await this.#options.gone(sandbox.sessionId, 'lost', 'it was gone when the server started')
+      return this.release(sandbox.id)
+    }
+    const host = this.#hold(sandbox.id, sandbox.nonce, sandbox.sessionId)
+    await this.#open(host, ref, row)
+  }
+
+  /** Ends the sandbox and forgets it. Safe to repeat; what fails is done again by `reconcile`. */
+  async release(sandboxId: string): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    this.#held.delete(sandboxId)
+    await held?.host[Symbol.asyncDispose]()
+    if (held !== undefined) await this.#deps.gateway.unroute(held.sessionId).catch(() => undefined)
+    await this.#deps.driver.destroy(sandboxId)
+    await this.#deps.store.removeSandbox({ sandboxId })
+  }
+
+  releaseSoon(sandboxId: string): void {
+    this.#background(this.release(sandboxId))
+  }
+
+  /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
+  async reconcile(): Promise<void> {
+    const { store, driver, clock, logger } = this.#deps
+    const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
+    const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
+    for (const ref of present.values()) {
+      // A sandbox is in the store before it is made: what is not in the store by now is nobody's.
+      if (known.has(ref.id) || (await store.findSandbox({ sandboxId: ref.id })) !== undefined) continue
+      logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
+      await driver.destroy(ref.id)
+    }
+    for (const sandbox of known.values()) {
+      if (sandbox.sessionId === null) await this.release(sandbox.id)
+      else if (sandbox.state === 'ready' && present.get(sandbox.id)?.state !== 'running') await this.#check(sandbox.id)
+      else await this.#renew(sandbox.id, clock.now().getTime())
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#tasks)
+    await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
+  }
+
+  #hold(id: string, nonce: string, sessionId: string): SandboxHost {
+    const { store, epoch, logger, clock } = this.#deps
+    const host = new SandboxHost({
+      id,
+      nonce,
+      epoch,
+      logger: logger.child({ sandbox_id: id }),
+      progress: () => store.findLinkProgress({ sandboxId: id }),
+      receive: (item, from) => this.#options.receive(item, from),
+      acknowledged: (session, seq) => this.#background(store.ackCommands({ sessionId: session, sandboxId: id, seq })),
+      disconnected: () => {
+        this.#options.interrupted(sessionId)
+        this.#background(this.#check(id))
+      },
+    })
+    this.#held.set(id, { host, sessionId, renewedAt: clock.now().getTime() })
+    return host
+  }
+
+  async #launch(host: SandboxHost, nonce: string, row: SessionRow): Promise<void> {
+    const { driver, store, clock, logger } = this.#deps
+    try {
+      const ref = await driver.create({
+        id: host.id,
+        labels: { session: row.id },
+        limits: toLimits(row),
+        until: new Date(clock.now().getTime() + LIFETIME_MS),
+        env: {
+          [runnerEnv.sandboxId]: host.id,
+          [runnerEnv.link]: `unix:${inside.link}`,
+          [runnerEnv.nonce]: nonce,
+          [runnerEnv.claude]: inside.claude,
+        },
+        image: environmentOf(row).berth.image,
+      })
+      await this.#open(host, ref, row)
+      await store.setSandboxState({ sandboxId: host.id, state: 'ready' })
+    } catch (error) {
+      logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be made')
+      await this.#options.gone(row.id, 'failed', error instanceof Error ? error.message : String(error))
+      await this.release(host.id)
+    }
+  }
+
+  async #open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
+    if (ref.runDir === undefined || ref.uidBase === undefined) throw new Error('the sandbox is not on this machine')
+    const socket = modelSocket(ref.runDir, row.id)
+    const routed = mkdir(dirname(socket), { recursive: true, mode: 0o755 }).then(() =>
+      this.#deps.gateway.route(row.id, {
+        workspace_id: row.workspace_id,
+        socket_path: socket,
+        owner_uid: (ref.uidBase ?? 0) + inside.firstUid,
+        models: null,
+        server_tools: [],
+      }),
+    )
+    await Promise.all([host.listen(ref), routed])
+  }
+
+  /** After a sign that something is wrong: is the sandbox still there? */
+  async #check(sandboxId: string): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    const ref = await this.#deps.driver.get(sandboxId)
+    if (held === undefined || !this.#held.has(sandboxId) || ref?.state === 'running') return
+    await this.#options.gone(held.sessionId, 'lost', 'its processes have ended')
+    await this.release(sandboxId)
+  }
+
+  async #renew(sandboxId: string, now: number): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    if (held === undefined || now - held.renewedAt < RENEW_EVERY_MS) return
+    await this.#deps.driver.renew(sandboxId, new Date(now + LIFETIME_MS))
+    held.renewedAt = now
+  }
+
+  #background(task: Promise<void>): void {
+    const tracked = task
+      .catch((error: unknown) => this.#deps.logger.error({ err: error }, 'sandbox task failed'))
+      .finally(() => this.#tasks.delete(tracked))
+    this.#tasks.add(tracked)
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * One session's actor: everything that happens to a session while it works goes through here, one thing after another. Reports are
+ * committed in batches, then published, then acknowledged; stream events keep their place between them. When nothing else waits, the next
+ * input is handed over. An actor holds nothing that a crash would lose.
+ */
+import type { Report } from '@berth/protocol'
+import type { Committed } from '../store/session-log.ts'
+import { type ActorDeps, isoNow } from './deps.ts'
+import type { FeedItem } from './feed.ts'
+import { Previews } from './previews.ts'
+import type { RunnerItem } from './runner-connection.ts'
+import type { SandboxHost } from './sandbox-host.ts'
+import type { Sandboxes } from './sandboxes.ts'
+import { toSessionConfig } from './session-config.ts'
+
+const MAX_QUEUED = 512
+const MAX_BATCH = 64
+
+interface Frame {
+  readonly seq: number
+  readonly report: Report
+}
+
+export class SessionActor {
+  readonly #sessionId: string
+  readonly #deps: ActorDeps
+  readonly #sandboxes: Sandboxes
+  readonly #previews: Previews
+  #items: { item: RunnerItem; host: SandboxHost }[] = []
+  #isWoken = false
+  #running: Promise<void> | undefined
+  #isStopped = false
+  #pausedHost: SandboxHost | undefined
+
+  constructor(sessionId: string, deps: ActorDeps, sandboxes: Sandboxes) {
+    this.#sessionId = sessionId
+    this.#deps = deps
+    this.#sandboxes = sandboxes
+    this.#previews = new Previews(() => deps.ids.next('sevt'))
+  }
+
+  /** There may be an input to hand over. */
+  wake(): void {
+    this.#isWoken = true
+    this.#start()
+  }
+
+  /** Answers false when no more should come until the host's connection is resumed. */
+  receive(item: RunnerItem, host: SandboxHost): boolean {
+    if (this.#isStopped) return true
+    this.#items.push({ item, host })
+    this.#start()
+    if (this.#items.length < MAX_QUEUED) return true
+    this.#pausedHost = host
+    return false
+  }
+
+  /** Stream events were lost. */
+  interruptPreviews(): void {
+    this.#previews.interrupt()
+  }
+
+  /** Resolves when the present step is over; no further one begins. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#items = []
+    await this.#running
+  }
+
+  #start(): void {
+    if (this.#running !== undefined || this.#isStopped) return
+    this.#running = this.#work().finally(() => {
+      this.#running = undefined
+      if (this.#items.length > 0 || this.#isWoken) this.#start()
+    })
+  }
+
+  async #work(): Promise<void> {
+    try {
+      while (!this.#isStopped) {
+        const first = this.#items[0]
+        if (first?.item.type === 'frame') await this.#commit(first.host)
+        else if (first !== undefined) this.#preview()
+        else if (this.#isWoken) await this.#deliver()
+        else return
+        this.#resumeHost()
+      }
+    } catch (error) {
+      this.#deps.logger.error({ err: error, session_id: this.#sessionId }, 'session step failed')
+      // What was not committed stays with the runner and comes again on a new connection.
+      const hosts = new Set(this.#items.map(({ host }) => host))
+      this.#items = []
+      for (const host of hosts) host.disconnect()
+    }
+  }
+
+  #resumeHost(): void {
+    if (this.#pausedHost === undefined || this.#items.length > MAX_QUEUED / 2) return
+    this.#pausedHost.resume()
+    this.#pausedHost = undefined
+  }
+
+  async #commit(host: SandboxHost): Promise<void> {
+    const frames: Frame[] = []
+    for (const { item, host: from } of this.#items) {
+      if (item.type !== 'frame' || from !== host || frames.length === MAX_BATCH) break
+      frames.push({ seq: item.seq, report: item.body })
+    }
+    const committed = await this.#deps.store.commitReports({
+      sessionId: this.#sessionId,
+      sandboxId: host.id,
+      frames,
+      previews: { ...this.#previews.ids },
+      usage: frames.some(({ report }) => mayEndTurn(report)) ? await this.#usage() : null,
+      now: isoNow(this.#deps.clock),
+    })
+    this.#items.splice(0, frames.length)
+    const raw = committed.sdkMessages.map(({ seq, message }) => ({ kind: 'sdk_message' as const, seq, message }))
+    this.#deps.feed.publish(this.#sessionId, [...raw, ...committed.events.map(toItem)])
+    const last = frames.at(-1)
+    if (last !== undefined) host.acknowledge(this.#sessionId, last.seq)
+    if (committed.row.status === 'running') this.#isWoken = true
+  }
+
+  #preview(): void {
+    const head = this.#items.shift()
+    if (head?.item.type !== 'delta') return
+    const { message } = head.item
+    const frames = this.#previews.read(message)
+    if (!this.#deps.feed.hasSubscribers(this.#sessionId)) return
+    const items: FeedItem[] = [{ kind: 'sdk_partial', message }]
+    for (const frame of frames) items.push({ kind: 'preview', frame })
+    this.#deps.feed.publish(this.#sessionId, items)
+  }
+
+  async #usage(): Promise<Awaited<ReturnType<ActorDeps['gateway']['usage']>>['models'] | null> {
+    try {
+      return (await this.#deps.gateway.usage(this.#sessionId)).models
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, session_id: this.#sessionId }, 'usage unknown for now')
+      return null
+    }
+  }
+
+  async #deliver(): Promise<void> {
+    this.#isWoken = false
+    const { store, clock } = this.#deps
+    const row = await store.findSession({ sessionId: this.#sessionId })
+    if (row === undefined || row.status === 'terminated') return
+    if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return
+    const host = await this.#sandboxes.forSession(row)
+    const config = toSessionConfig(row)
+    const committed = await store.deliverInput({ sessionId: row.id, sandboxId: host.id, config, now: isoNow(clock) })
+    if (committed !== undefined) this.publish(committed)
+  }
+
+  /** Tells watchers and the runner what was committed. */
+  publish(committed: Committed): void {
+    this.#deps.feed.publish(this.#sessionId, committed.events.map(toItem))
+    const { sandbox_id } = committed.row
+    const host = sandbox_id === null ? undefined : this.#sandboxes.find(sandbox_id)
+    for (const { seq, body } of committed.commands) host?.command(this.#sessionId, seq, body)
+  }
+}
+
+function toItem(event: Committed['events'][number]): FeedItem {
+  return { kind: 'event', event }
+}
+
+/** May the commit of this report show the session's usage? */
+function mayEndTurn(report: Report): boolean {
+  switch (report.type) {
+    case 'message':
+      return report.message['type'] === 'system' && report.message['subtype'] === 'session_state_changed'
+    case 'tool_call':
+      return report.policy === 'always_ask' || report.name.startsWith('mcp__')
+    case 'model_request':
+      return report.phase === 'end'
+    case 'exited':
+    case 'refused':
+      return true
+    case 'started':
+      return false
+    default:
+      return report satisfies never
+  }
+}

@@ -1,0 +1,51 @@
+/** What a session's runner is told: the effective agent and the places in the sandbox. */
+import type { SessionConfig } from '@berth/protocol'
+import { environmentConfig } from '@berth/protocol/api/environment'
+import { sessionAgent } from '@berth/protocol/api/session'
+import { inside, type SandboxLimits } from '@berth/sandbox'
+import { resolveTools } from '../domain/toolset.ts'
+import type { SessionRow } from '../store/session-log.ts'
+
+const MIB = 1024 * 1024
+
+export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
+  const agent = sessionAgent.parse(JSON.parse(row.agent))
+  const { tools, customTools } = resolveTools(agent.tools)
+  return {
+    uid: inside.firstUid,
+    cwd: inside.workspace,
+    home: `${inside.home}/${row.id}`,
+    model: agent.model.id,
+    effort: agent.model.effort.type,
+    system: agent.system,
+    tools: tools.map((tool) => ({ name: tool.cliName, policy: tool.policy })),
+    custom_tools: customTools.map((tool) => ({
+      name: tool.name,
+      description: tool.description,
+      input_schema: { ...tool.input_schema },
+    })),
+    model_socket: modelSocket(inside.run, row.id),
+    max_retries: environmentOf(row).berth.model_retries,
+    env: {},
+  }
+}
+
+/** Path of a session's model socket below a sandbox's run directory, seen from the host or from inside. */
+export function modelSocket(runDir: string, sessionId: string): string {
+  return `${runDir}/gw/${sessionId}/model.sock`
+}
+
+export function toLimits(row: SessionRow): SandboxLimits {
+  const { resources } = environmentOf(row).berth
+  return {
+    cpus: resources.cpus,
+    memoryBytes: resources.memory_mib * MIB,
+    diskBytes: resources.disk_mib * MIB,
+    pids: resources.pids,
+    files: resources.files,
+  }
+}
+
+export function environmentOf(row: SessionRow): ReturnType<typeof environmentConfig.parse> {
+  return environmentConfig.parse(JSON.parse(row.environment))
+}
