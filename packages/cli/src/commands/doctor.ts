@@ -1,0 +1,44 @@
+import type { Finding } from '@berth/sandbox'
+import type { Command } from 'commander'
+import type { Context } from '../context.ts'
+import { driverFindings } from '../driver-findings.ts'
+import { examine } from '../examine.ts'
+import { exit } from '../exit.ts'
+import { jsonLine } from '../json-line.ts'
+import { neutraliseLine } from '../neutralise.ts'
+import { hostPrograms } from '../programs.ts'
+import { Screen, type Style } from '../screen.ts'
+import { addServeOptions, type ServeOptions, startConfig } from '../serve-config.ts'
+
+interface DoctorOptions extends ServeOptions {
+  readonly json?: boolean
+}
+
+const labels: Record<Finding['level'], { text: string; style: Style }> = {
+  ok: { text: 'ok', style: 'green' },
+  warn: { text: 'warn', style: 'yellow' },
+  fail: { text: 'FAIL', style: 'red' },
+}
+
+export function addDoctor(program: Command, context: Context): void {
+  addServeOptions(program.command('doctor'))
+    .description('examine this machine, and say what to do where something is missing')
+    .option('--json', 'one finding per line as JSON')
+    .action((_options: DoctorOptions, command: Command) => doctor(command.optsWithGlobals<DoctorOptions>(), context))
+}
+
+async function doctor(options: DoctorOptions, context: Context): Promise<void> {
+  const config = startConfig(options, context)
+  const findings = [...(await examine(config, hostPrograms())), ...(await driverFindings(config.dataDir))]
+  using screen = Screen.of(context)
+  const width = Math.max(...findings.map(({ what }) => what.length))
+  for (const finding of findings)
+    screen.line(options.json === true ? jsonLine(finding) : render(finding, screen, width))
+  context.setExitCode(findings.some(({ level }) => level === 'fail') ? exit.failure : exit.ok)
+}
+
+function render({ level, what, detail, remedy }: Finding, screen: Screen, width: number): string {
+  const { text, style } = labels[level]
+  const found = `${screen.paint(style, text.padEnd(4))}  ${what.padEnd(width)}  ${neutraliseLine(detail)}`
+  return remedy === undefined ? found : `${found}\n${' '.repeat(width + 8)}→ ${neutraliseLine(remedy)}`
+}

@@ -1,0 +1,26 @@
+import type { Command } from 'commander'
+import { destination, pino } from 'pino'
+import type { Context } from '../context.ts'
+import { addServeOptions, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
+import { startBerth } from '../start.ts'
+import { GivingUp, untilSignal } from '../until-signal.ts'
+
+export function addServe(program: Command, context: Context): void {
+  addServeOptions(program.command('serve'))
+    .description('start the server of this machine')
+    .action((_options: ServeOptions, command: Command) => serve(command.optsWithGlobals<ServeOptions>(), context))
+}
+
+async function serve(options: ServeOptions, context: Context): Promise<void> {
+  const config = startConfig(options, context)
+  const logger = pino({ base: null }, destination({ dest: 2, sync: true }))
+  if (config.model === 'scripted') context.stdout.write(`${modelLine(config)}\n`)
+  using givingUp = new GivingUp(context)
+  const running = await startBerth(config, { logger, signal: givingUp.signal })
+  givingUp[Symbol.dispose]()
+  if (running.apiKey.created)
+    context.stdout.write(`API key, shown this once and kept in ${running.apiKey.path}: ${running.apiKey.value}\n`)
+  context.stdout.write(`berth ready on ${running.url} · data ${config.dataDir} · model ${config.model}\n`)
+  await untilSignal(context)
+  await running.close()
+}

@@ -1,0 +1,77 @@
+import { Anthropic, APIConnectionError, APIError, AuthenticationError } from '@anthropic-ai/sdk'
+import { apiKeyPath, readApiKey } from './api-key-file.ts'
+import type { Context } from './context.ts'
+import { defaultDataDir } from './data-dir.ts'
+import { CommandError } from './exit.ts'
+import { neutralise } from './neutralise.ts'
+
+export const DEFAULT_URL = 'http://127.0.0.1:7071'
+
+/** Options that every command has which talks to a server. */
+export interface ConnectionOptions {
+  readonly url?: string
+  readonly apiKey?: string
+  readonly dataDir?: string
+}
+
+/** The official client, pointed at Berth: by option, else by environment, else at the server of this machine and user. */
+export async function connect(options: ConnectionOptions, { env }: Context): Promise<Anthropic> {
+  const baseURL = parseUrl(options.url ?? env.BERTH_URL ?? DEFAULT_URL)
+  const dataDir = options.dataDir ?? env.BERTH_DATA_DIR ?? defaultDataDir(env)
+  const apiKey = options.apiKey ?? env.BERTH_API_KEY ?? (await localKey(baseURL, dataDir))
+  return clientFor(baseURL, apiKey)
+}
+
+export function clientFor(baseURL: string, apiKey: string): Anthropic {
+  return new Anthropic({ baseURL, apiKey, authToken: null, defaultHeaders: { 'x-berth-client': 'cli' } })
+}
+
+/** The key in the data directory belongs to the server of this machine and is offered to no other. */
+async function localKey(baseURL: string, dataDir: string): Promise<string> {
+  const path = apiKeyPath(dataDir)
+  if (!isLoopback(new URL(baseURL).hostname)) {
+    throw new CommandError(`${baseURL} needs an API key: set BERTH_API_KEY or use --api-key`)
+  }
+  const key = await readApiKey(dataDir).catch((error: unknown) => {
+    throw new CommandError(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`)
+  })
+  if (key !== undefined) return key
+  throw new CommandError(
+    `no API key: ${path} does not exist. Start a server with \`berth serve\`, or set BERTH_API_KEY (and BERTH_URL) for one that runs elsewhere`,
+  )
+}
+
+function parseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new CommandError(`not an http(s) URL: ${text}`, 2)
+  }
+  return text.replace(/\/+$/, '')
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+}
+
+/** What went wrong, for people: one message, safe for a terminal. */
+export function explain(error: unknown): string {
+  if (error instanceof CommandError) return error.message
+  if (error instanceof AuthenticationError)
+    return 'the server refused the API key: create one with `berth keys create`, or check BERTH_API_KEY'
+  if (error instanceof APIConnectionError) {
+    return `no Berth server can be reached (${causeOf(error)}). Start one with \`berth serve\`, or name one with --url or BERTH_URL`
+  }
+  if (error instanceof APIError) {
+    const { requestID } = error
+    return neutralise(`${error.apiMessage ?? error.message}${typeof requestID === 'string' ? ` (${requestID})` : ''}`)
+  }
+  return neutralise(error instanceof Error ? error.message : String(error))
+}
+
+/** Node hides the reason in a chain of causes. */
+function causeOf(error: Error): string {
+  let last: Error = error
+  while (last.cause instanceof Error) last = last.cause
+  if (last instanceof AggregateError && last.errors[0] instanceof Error) last = last.errors[0]
+  return last.message
+}

@@ -1,0 +1,1 @@
+export { readApiKey, writeApiKey } from './api-key-file.ts'

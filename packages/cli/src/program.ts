@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { z } from 'zod'
+import { addDoctor } from './commands/doctor.ts'
+import { addKeys } from './commands/keys.ts'
+import { addQuickstart } from './commands/quickstart.ts'
+import { addRun } from './commands/run.ts'
+import { addServe } from './commands/serve.ts'
+import { addSessions } from './commands/sessions.ts'
+import type { Context } from './context.ts'
+
+/** The whole command line. Throws `CommanderError` instead of ending the process. */
+export function berth(context: Context): Command {
+  const program = new Command('berth')
+    .description('Open-source hosting for Claude Agent SDK agents')
+    .version(version(), '--version', 'print the version')
+    .option('--url <url>', 'the server to talk to (BERTH_URL; default: http://127.0.0.1:7071)')
+    .option('--api-key <key>', "the key to use (BERTH_API_KEY; default: the local server's)")
+    .option('--data-dir <dir>', 'where the local server keeps everything (BERTH_DATA_DIR)')
+    .showSuggestionAfterError(true)
+    .showHelpAfterError('(berth --help, or berth <command> --help, says more)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void context.stdout.write(text),
+      writeErr: (text) => void context.stderr.write(text),
+      getOutHelpWidth: () => context.stdout.columns ?? 100,
+    })
+  addServe(program, context)
+  addQuickstart(program, context)
+  addRun(program, context)
+  addSessions(program, context)
+  addKeys(program, context)
+  addDoctor(program, context)
+  return program
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version
+}
