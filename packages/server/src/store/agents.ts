@@ -38,7 +38,10 @@ export async function createAgent(db: Db, args: AgentKey & { body: AgentBody; no
 }
 
 /** The latest version, or the one named; undefined when there is none. */
-export async function findAgent(db: Db, args: AgentKey & { version?: number }): Promise<StoredAgent | undefined> {
+export async function findAgent(
+  db: Db,
+  args: AgentKey & { version?: number | undefined },
+): Promise<StoredAgent | undefined> {
   const query = db
     .selectFrom('agents')
     .innerJoin('agent_versions', 'agent_versions.agent_id', 'agents.id')
@@ -52,7 +55,7 @@ export async function findAgent(db: Db, args: AgentKey & { version?: number }): 
   return query.where('agent_versions.version', '=', version).executeTakeFirst()
 }
 
-export async function getAgent(db: Db, args: AgentKey & { version?: number }): Promise<StoredAgent> {
+export async function getAgent(db: Db, args: AgentKey & { version?: number | undefined }): Promise<StoredAgent> {
   const agent = await findAgent(db, args)
   if (agent !== undefined) return agent
   throw notFound('agent', args.version === undefined ? args.id : `${args.id} version ${args.version}`)

@@ -1,0 +1,69 @@
+/** The HTTP application: what happens to every request, and the resources, one file each. */
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { BerthError } from '@berth/protocol'
+import { createMiddleware } from 'hono/factory'
+import { addAgents } from './agents.ts'
+import { authenticate } from './auth.ts'
+import { readBody } from './body.ts'
+import type { AddRoutes, App, AppEnv, HttpDeps } from './context.ts'
+import { addEnvironments } from './environments.ts'
+import { answerError } from './errors.ts'
+import { addHealth } from './health.ts'
+import { toInvalidRequest } from './issues.ts'
+import { addKeys } from './keys.ts'
+import { methodsByPath } from './methods.ts'
+import { addOpenapi } from './openapi.ts'
+import { checkOrigin } from './origin.ts'
+import { requestId } from './request-id.ts'
+import { addSessions } from './sessions.ts'
+
+/** Routes that ask for a key, and no others. */
+const guarded = ['/v1/*', '/berth/*']
+
+const resources: readonly AddRoutes[] = [addAgents, addEnvironments, addSessions, addKeys]
+
+/** `more` adds further resources to the same application. */
+export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
+  const app: App = new OpenAPIHono<AppEnv>({
+    defaultHook: (result) => {
+      if (!result.success)
+        throw toInvalidRequest(result.error.issues, result.target === 'json' ? 'body' : result.target)
+    },
+  })
+  app.onError((error, c) => answerError(c, error, deps.logger))
+  app.use(requestId(deps))
+  // Probes come from wherever the operator's machinery runs, and learn nothing.
+  addHealth(app, deps)
+  app.use(checkOrigin(deps.config))
+  addOpenapi(app, deps)
+  app.use(answerOptions(() => methodsOf()))
+  for (const path of guarded) app.use(path, authenticate(deps))
+  app.use(readBody)
+  for (const add of [...resources, ...more]) add(app, deps)
+
+  let known: ReturnType<typeof methodsByPath> | undefined
+  const methodsOf = (): ReturnType<typeof methodsByPath> => (known ??= methodsByPath(app))
+  app.notFound((c) => {
+    const methods = methodsOf()(c.req.path)
+    if (methods === undefined) throw new BerthError('not_found', `${c.req.method} ${c.req.path}: no such route`)
+    c.header('allow', methods.join(', '))
+    throw new BerthError('method_not_allowed', `${c.req.path}: has no ${c.req.method}, only ${methods.join(', ')}`)
+  })
+  return app
+}
+
+/** Also what a browser asks before it calls across origins; it carries no key then. */
+function answerOptions(methodsOf: () => (path: string) => string[] | undefined) {
+  return createMiddleware<AppEnv>(async (c, next) => {
+    if (c.req.method !== 'OPTIONS') return next()
+    const methods = methodsOf()(c.req.path)
+    if (methods === undefined) throw new BerthError('not_found', `${c.req.path}: no such route`)
+    c.header('allow', methods.join(', '))
+    if (c.req.header('origin') !== undefined) {
+      c.header('access-control-allow-methods', methods.join(', '))
+      c.header('access-control-allow-headers', c.req.header('access-control-request-headers') ?? '*')
+      c.header('access-control-max-age', '600')
+    }
+    return c.body(null, 204)
+  })
+}

@@ -1,0 +1,42 @@
+/** What every route has at hand. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { HttpBindings } from '@hono/node-server'
+import type { Logger } from 'pino'
+import type { Clock } from '../domain/clock.ts'
+import type { Ids } from '../domain/ids.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Store } from '../store/store.ts'
+
+export interface HttpDeps {
+  readonly store: Store
+  readonly engine: Engine
+  readonly config: HttpConfig
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly logger: Logger
+}
+
+export interface HttpConfig {
+  /** The address that the server listens on, without its port. */
+  readonly listenHost: string
+  /** Names, besides loopback and the listen address, under which the server may be called: `name` or `name:port`. */
+  readonly allowedHosts: readonly string[]
+  /** Origins of web pages, besides the server's own, that may call it. */
+  readonly allowedOrigins: readonly string[]
+}
+
+export interface AppEnv {
+  // Absent where the app is called without a server, as `app.request` does.
+  Bindings: Partial<HttpBindings>
+  Variables: {
+    requestId: string
+    /** Of the key that the request came with; set on every route that asks for one. */
+    workspaceId: string
+    keyId: string
+  }
+}
+
+export type App = OpenAPIHono<AppEnv>
+
+/** Adds one resource's routes. */
+export type AddRoutes = (app: App, deps: HttpDeps) => void

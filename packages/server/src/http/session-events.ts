@@ -1,0 +1,210 @@
+/** `/v1/sessions/{id}/events`: send, list, stream. */
+import { createRoute } from '@hono/zod-openapi'
+import { BerthError } from '@berth/protocol'
+import { sendEventsBody } from '@berth/protocol/api/client-event'
+import { type DeltaType, deltaTypes, sessionEvent, type SessionEvent } from '@berth/protocol/api/event'
+import { limitQuery, orderQuery, pageOf, pageQuery, timeQuery } from '@berth/protocol/api/page'
+import { z } from 'zod'
+import { readCursor, writeCursor } from '../domain/page.ts'
+import { invalid } from '../domain/refusal.ts'
+import type { FeedItem, Subscription } from '../engine/feed.ts'
+import type { EventPage } from '../store/events.ts'
+import type { AddRoutes, HttpDeps } from './context.ts'
+import { eventStream, type ServerSentEvent } from './event-stream.ts'
+import { idText } from '@berth/protocol/api/text'
+import { answers, jsonBody, security } from './route.ts'
+
+const EVENTS_LIMIT = { default: 1000, max: 1000 }
+const REPLAY_PAGE = 500
+
+const list = (values: z.ZodType<string[]>) => values
+const texts = z.preprocess(
+  (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]),
+  z.array(z.string().max(256)).max(100),
+)
+
+const listQuery = z.object({
+  limit: limitQuery(EVENTS_LIMIT),
+  page: pageQuery,
+  order: orderQuery.default('asc'),
+  'types[]': list(texts),
+  'created_at[gte]': timeQuery,
+  'created_at[gt]': timeQuery,
+  'created_at[lte]': timeQuery,
+  'created_at[lt]': timeQuery,
+})
+type ListQuery = z.infer<typeof listQuery>
+
+const send = createRoute({
+  method: 'post',
+  path: '/v1/sessions/{session_id}/events',
+  security,
+  request: { params: z.object({ session_id: idText }), body: jsonBody(sendEventsBody) },
+  responses: answers(z.object({ data: z.array(sessionEvent) }), 'The stored events, in the order of the request.'),
+})
+
+const listRoute = createRoute({
+  method: 'get',
+  path: '/v1/sessions/{session_id}/events',
+  security,
+  request: { params: z.object({ session_id: idText }), query: listQuery },
+  responses: answers(pageOf(sessionEvent), 'Events in the order of processing; inputs that wait come last.'),
+})
+
+const stream = createRoute({
+  method: 'get',
+  path: '/v1/sessions/{session_id}/events/stream',
+  security,
+  request: { params: z.object({ session_id: idText }), query: z.object({ 'event_deltas[]': list(texts) }) },
+  responses: {
+    200: {
+      description: 'Events as they happen. `Last-Event-ID` replays what came after that event.',
+      content: { 'text/event-stream': { schema: z.string() } },
+    },
+    default: answers(z.never(), '').default,
+  },
+})
+
+export const addSessionEvents: AddRoutes = (app, deps) => {
+  app.openapi(send, async (c) => {
+    const { events } = c.req.valid('json')
+    const key = { workspaceId: c.var.workspaceId, sessionId: c.req.valid('param').session_id }
+    return c.json({ data: await deps.engine.sendEvents({ ...key, events }) }, 200)
+  })
+  app.openapi(listRoute, async (c) => {
+    const sessionId = c.req.valid('param').session_id
+    await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
+    return c.json(await listPage(deps, sessionId, c.req.valid('query')), 200)
+  })
+  app.openapi(stream, async (c) => {
+    const sessionId = c.req.valid('param').session_id
+    const deltas = toDeltaTypes(c.req.valid('query')['event_deltas[]'])
+    // Attached before anything is looked up: what happens from here on is seen, by the replay or live.
+    const subscription = deps.engine.subscribe(sessionId)
+    try {
+      const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
+      const lastEventId = c.req.header('last-event-id')
+      const isOver = session.status === 'terminated'
+      const replayed = new Set<string>()
+      const replay = lastEventId === undefined ? [] : await readReplay(deps, sessionId, lastEventId)
+      return eventStream(streamFrames({ subscription, replay, replayed, deltas, isOver }))
+    } catch (error) {
+      subscription[Symbol.dispose]()
+      throw error
+    }
+  })
+}
+
+function toDeltaTypes(values: readonly string[]): ReadonlySet<string> {
+  const unknown = values.find((value) => !deltaTypes.some((type: DeltaType) => type === value))
+  if (unknown !== undefined) throw invalid('event_deltas[]', `${unknown} is not one of ${deltaTypes.join(', ')}`)
+  return new Set(values)
+}
+
+const cursor = z.object({ order: orderQuery, head: z.int(), after: z.int(), time: z.string().nullable() })
+
+async function listPage(
+  deps: HttpDeps,
+  sessionId: string,
+  query: ListQuery,
+): Promise<{ data: SessionEvent[]; next_page: string | null }> {
+  const name = `events of ${sessionId}`
+  const from = query.page === undefined ? undefined : cursor.parse(readCursor(name, query.page))
+  if (from !== undefined && from.order !== query.order) {
+    throw invalid('page', `belongs to the order ${from.order}, not ${query.order}`)
+  }
+  const bounds = {
+    processedFrom: query['created_at[gte]'] ?? null,
+    processedAfter: query['created_at[gt]'] ?? null,
+    processedUntil: query['created_at[lte]'] ?? null,
+    processedBefore: query['created_at[lt]'] ?? null,
+  }
+  if (typeof from?.time === 'string' && !isWithin(from.time, bounds)) {
+    throw invalid('page', 'stands outside of the created_at bounds')
+  }
+  const types = query['types[]'].length === 0 ? null : query['types[]']
+  const page: EventPage = await deps.store.listEvents({
+    sessionId,
+    order: query.order,
+    limit: query.limit,
+    types,
+    ...bounds,
+    head: from?.head ?? null,
+    after: from?.after ?? null,
+  })
+  const { after, head } = page
+  const time = page.events.at(-1)?.processed_at ?? null
+  const next = after === null ? null : writeCursor(name, { order: query.order, head, after, time })
+  return { data: page.events, next_page: next }
+}
+
+type Bounds = Record<'processedFrom' | 'processedAfter' | 'processedUntil' | 'processedBefore', string | null>
+
+function isWithin(time: string, bounds: Bounds): boolean {
+  const { processedFrom, processedAfter, processedUntil, processedBefore } = bounds
+  return (
+    (processedFrom === null || time >= processedFrom) &&
+    (processedAfter === null || time > processedAfter) &&
+    (processedUntil === null || time <= processedUntil) &&
+    (processedBefore === null || time < processedBefore)
+  )
+}
+
+async function readReplay(deps: HttpDeps, sessionId: string, lastEventId: string): Promise<SessionEvent[]> {
+  const replay: SessionEvent[] = []
+  for (let eventId = lastEventId; ;) {
+    const page = await deps.store.findEventsAfter({ sessionId, eventId, limit: REPLAY_PAGE })
+    if (page === undefined)
+      throw new BerthError('invalid_request', `Last-Event-ID: no event ${lastEventId} in this session`)
+    replay.push(...page)
+    const last = page.at(-1)
+    if (last === undefined || page.length < REPLAY_PAGE) return replay
+    eventId = last.id
+  }
+}
+
+interface Streaming {
+  readonly subscription: Subscription
+  readonly replay: readonly SessionEvent[]
+  readonly replayed: Set<string>
+  readonly deltas: ReadonlySet<string>
+  readonly isOver: boolean
+}
+
+async function* streamFrames(given: Streaming): AsyncGenerator<ServerSentEvent> {
+  const { subscription, replay, replayed, deltas } = given
+  using _attached = subscription
+  for (const event of replay) {
+    replayed.add(event.id)
+    yield frameOf(event)
+  }
+  if (given.isOver) return
+  const previewing = new Set<string>()
+  for await (const item of subscription) {
+    const frame = toFrame(item, deltas, previewing)
+    if (frame === undefined) continue
+    if (frame.id !== undefined && replayed.delete(frame.id)) continue
+    yield frame
+    if (frame.event === 'session.status_terminated' || frame.event === 'session.deleted') return
+  }
+}
+
+function frameOf(event: SessionEvent): ServerSentEvent {
+  return { event: event.type, id: event.id, data: event }
+}
+
+/** Previews are shown from their start on only: a reader that came in between sees the event when it is whole. */
+function toFrame(item: FeedItem, deltas: ReadonlySet<string>, previewing: Set<string>): ServerSentEvent | undefined {
+  if (item.kind === 'event') {
+    previewing.delete(item.event.id)
+    return frameOf(item.event)
+  }
+  if (item.kind !== 'preview') return undefined
+  const { frame } = item
+  if (frame.type === 'event_start') {
+    if (!deltas.has(frame.event.type)) return undefined
+    previewing.add(frame.event.id)
+    return { event: frame.type, data: frame }
+  }
+  return previewing.has(frame.event_id) ? { event: frame.type, data: frame } : undefined
+}
