@@ -1,3 +1,4 @@
+import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,10 +25,7 @@ beforeEach(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-function options(
-  more: Options = {},
-  env: Record<string, string> = { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1' },
-): Options {
+function options(more: Options = {}): Options {
   return {
     cwd: folder,
     settingSources: [],
@@ -40,10 +38,9 @@ function options(
       CLAUDE_CONFIG_DIR: join(folder, 'config'),
       CLAUDE_CODE_TMPDIR: folder,
       CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',
-      DISABLE_TELEMETRY: '1',
+      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
       ANTHROPIC_BASE_URL: model.url,
       ANTHROPIC_API_KEY: 'dummy',
-      ...env,
     },
     ...more,
   }
@@ -127,4 +124,87 @@ test('interrupted in a stream, in a tool and before any answer: the next prompt 
     'error_during_execution',
     '4 first second third',
   ])
+})
+
+test('after a failed call, a cut answer, a refusal and a compaction', async () => {
+  const { results } = await converse([
+    'one\n::error 403 permission_error You may not',
+    'two\n::text part\n::stop max_tokens\n::next\n::text rest',
+    'three\n::text no\n::stop refusal\n::next\n::text rather this',
+    'four\n::text {{turns}} {{prompt:1}} {{prompt:4}}',
+    '/compact',
+    'five\n::text {{turns}} {{prompt:1}}',
+  ])
+  expect(results).toEqual([
+    expect.stringContaining('403 You may not'),
+    'rest',
+    'rather this',
+    '4 one four',
+    '',
+    '1 five',
+  ])
+  // Without a summary in the answer the CLI asks for one again.
+  expect(model.requests().filter(({ prompt }) => prompt.startsWith('CRITICAL'))).toHaveLength(1)
+})
+
+test('a Stop hook and a finished background task lead to the next steps of the script', async () => {
+  let stops = 0
+  const hook = async () => (++stops === 1 ? { decision: 'block' as const, reason: 'Not yet.' } : {})
+  const script =
+    'go\n::tool Bash {"command":"true","run_in_background":true}\n::next\n::text two\n::next\n::text three\n::next\n::text four'
+  const texts: string[] = []
+  await converse([script], { hooks: { Stop: [{ hooks: [hook] }] } }, (message, session) => {
+    if (message.type !== 'assistant') return
+    for (const block of message.message.content) if (block.type === 'text') texts.push(block.text)
+    if (texts.at(-1) === 'four') session.close()
+  }).catch(() => {})
+  expect(texts).toEqual(['two', 'three', 'four'])
+})
+
+test('a turn whose CLI was killed goes on: the cut step is answered again, a finished one is not', async () => {
+  let cli: ChildProcess | undefined
+  const spawnClaudeCodeProcess: Options['spawnClaudeCodeProcess'] = ({ command, args, cwd, env }) =>
+    (cli = spawn(command, args, { cwd, env, stdio: ['pipe', 'pipe', 'ignore'] }))
+  onRequest = ({ step }) => {
+    if (step === 1) cli?.kill('SIGKILL')
+  }
+  const script = 'go\n::tool Bash {"command":"echo once"}\n::next\n::hang times=1\n::text got {{result}} {{turns}}'
+  let sessionId = ''
+  const cut = converse([script], { spawnClaudeCodeProcess }, (message) => (sessionId = message.session_id ?? sessionId))
+  await expect(cut).rejects.toThrow('SIGKILL')
+  onRequest = () => {}
+  const env = { ...options().env, CLAUDE_CODE_RESUME_INTERRUPTED_TURN: '1' }
+  const { results } = await converse([], { resume: sessionId, env })
+  expect(results).toEqual(['got once 1'])
+})
+
+test('a subagent follows the script of its own prompt', async () => {
+  const sub = 'sub\n::tool Bash {"command":"echo inner"}\n::next\n::text sub got {{result}}'
+  const input = JSON.stringify({
+    description: 'd',
+    prompt: sub,
+    subagent_type: 'general-purpose',
+    run_in_background: false,
+  })
+  const { results } = await converse([`main\n::tool Agent ${input}\n::next\n::text main got {{result}}`])
+  expect(results).toEqual([expect.stringMatching(/^main got .*sub got inner/s)])
+  const calls = model.requests().map(({ prompt, step, headers }) => [prompt, step, 'x-claude-code-agent-id' in headers])
+  expect(calls).toEqual([
+    ['main', 0, false],
+    ['sub', 0, true],
+    ['sub', 1, true],
+    ['main', 1, false],
+  ])
+})
+
+test('the title call is answered, and reads no directives', async () => {
+  const titled = Promise.withResolvers<void>()
+  onRequest = ({ last_user }) => {
+    if (JSON.stringify(last_user).includes('<session>')) titled.resolve()
+  }
+  const env = { ...options().env, CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '' }
+  expect((await converse(['Name me\n::text {{turns}}'], { env })).results).toEqual(['1'])
+  await titled.promise
+  const title = model.requests().find(({ last_user }) => JSON.stringify(last_user).includes('<session>'))
+  expect(title).toMatchObject({ status: 200 })
 })
