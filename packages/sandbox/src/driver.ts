@@ -70,7 +70,7 @@ export interface SandboxRef {
   readonly state: 'running' | 'gone'
   /**
    * Host directory that the sandbox sees read-only as `/run/berth`. The server puts `link/link.sock` there, the gateway the model
-   * sockets `gw/<session>/model.sock`. Undefined where the driver's sandboxes are not on this machine.
+   * sockets `gw/<uid>/model.sock`. Undefined where the driver's sandboxes are not on this machine.
    */
   readonly runDir: string | undefined
   /** Host uid of the sandbox's uid 0; uid n inside is `uidBase + n` on the host. Undefined as above. */

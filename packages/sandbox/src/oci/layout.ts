@@ -56,8 +56,8 @@ export function assertSocketsFit(stateDir: string): void {
   )
 }
 
-/** `<stateDir>/<sandbox>/run/gw/<session>/model.sock` in bytes, with ids as long as they may be. */
+/** `<stateDir>/<sandbox>/run/gw/<uid>/model.sock` in bytes, with ids as long as they may be, and the suffix of a draft. */
 export function longestSocketPath(stateDir: string): number {
   const id = 'x'.repeat(ID_MAX)
-  return Buffer.byteLength(join(stateDir, id, 'run/gw', id, 'model.sock'))
+  return Buffer.byteLength(join(stateDir, id, 'run/gw/65535/model.sock.new'))
 }

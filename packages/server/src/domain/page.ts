@@ -49,7 +49,7 @@ const CHECK_LENGTH = 12
 export function toWindow(request: ListRequest): Window {
   const { order, limit, created = {} } = request
   if (request.page === undefined) return { order, direction: 'forward', from: undefined, limit, created }
-  const [ofOrder, direction, from, createdAt] = readCursor(request.list, request.page)
+  const [ofOrder, direction, from, createdAt] = position.parse(readCursor(request.list, request.page))
   if (ofOrder !== order) throw invalid('page', `belongs to the order ${ofOrder}, not ${order}`)
   if (!isWithin(createdAt, created)) throw invalid('page', 'stands outside of the created_at bounds')
   return { order, direction, from, limit, created }
@@ -95,15 +95,17 @@ function isWithin(time: string, bounds: TimeBounds): boolean {
   )
 }
 
-function writeCursor(list: string, value: z.infer<typeof position>): string {
+/** An opaque cursor of this list; `value` is JSON-able. */
+export function writeCursor(list: string, value: unknown): string {
   const payload = Buffer.from(JSON.stringify(value)).toString('base64url')
   return `${PREFIX}${checksum(list, payload)}${payload}`
 }
 
-function readCursor(list: string, cursor: string): z.infer<typeof position> {
+/** What was put into the cursor. Throws `invalid_request` for one of another list, or none at all. */
+export function readCursor(list: string, cursor: string): unknown {
   const payload = cursor.slice(PREFIX.length + CHECK_LENGTH)
   if (cursor !== `${PREFIX}${checksum(list, payload)}${payload}`) throw invalid('page', 'is not a cursor of this list')
-  return position.parse(JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')))
+  return JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
 }
 
 /** Tells a cursor of this list from any other text. It hides nothing: a cursor leads nowhere that its holder could not go. */

@@ -155,7 +155,7 @@ export class Sandboxes implements AsyncDisposable {
 
   async #open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
     if (ref.runDir === undefined || ref.uidBase === undefined) throw new Error('the sandbox is not on this machine')
-    const socket = modelSocket(ref.runDir, row.id)
+    const socket = modelSocket(ref.runDir, inside.firstUid)
     const routed = mkdir(dirname(socket), { recursive: true, mode: 0o755 }).then(() =>
       this.#deps.gateway.route(row.id, {
         workspace_id: row.workspace_id,

@@ -24,15 +24,18 @@ export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_sessi
       description: tool.description,
       input_schema: { ...tool.input_schema },
     })),
-    model_socket: modelSocket(inside.run, row.id),
+    model_socket: modelSocket(inside.run, inside.firstUid),
     max_retries: environmentOf(row).berth.model_retries,
     env: {},
   }
 }
 
-/** Path of a session's model socket below a sandbox's run directory, seen from the host or from inside. */
-export function modelSocket(runDir: string, sessionId: string): string {
-  return `${runDir}/gw/${sessionId}/model.sock`
+/**
+ * Path of a session's model socket below a sandbox's run directory, seen from the host or from inside. Named by the session's uid, which is
+ * unique in a sandbox and short: the kernel allows a socket's path 107 bytes.
+ */
+export function modelSocket(runDir: string, uid: number): string {
+  return `${runDir}/gw/${uid}/model.sock`
 }
 
 export function toLimits(row: SessionRow): SandboxLimits {

@@ -1,7 +1,7 @@
 import type { Db } from './store.ts'
 
 /** A number that only grows; taken once by every server that starts on this database. */
-export async function nextEpoch(db: Db): Promise<number> {
+export async function nextEpoch(db: Db, _args: object): Promise<number> {
   const row = await db.selectFrom('meta').select('value').where('key', '=', 'epoch').executeTakeFirst()
   const epoch = Number(row?.value ?? 0) + 1
   await db

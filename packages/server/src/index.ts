@@ -1,0 +1,2 @@
+export { defaultWorkspace, type Server, type ServerOptions, startServer } from './main.ts'
+export { newKey } from './domain/key.ts'
