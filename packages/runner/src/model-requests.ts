@@ -50,6 +50,8 @@ export class ModelRequests {
         this.#open.stop_reason = seen.delta.stop_reason ?? this.#open.stop_reason
         return
       case 'message_stop':
+        // An interrupted request is closed by a stop of the CLI's own, without the delta that says why.
+        if (this.#open?.stop_reason === null) return this.cut()
         if (this.#open !== undefined) this.#report({ type: 'model_request', phase: 'end', ...this.#open })
         this.#open = undefined
     }

@@ -26,7 +26,7 @@ export class LinkPeer implements AsyncDisposable {
   readonly faults: string[] = []
   epoch = 1
   /** Which reports are committed when they arrive. The rest wait for `commit`. */
-  commits: (report: Report) => boolean = () => true
+  commits: (report: Report, sessionId: string) => boolean = () => true
   /** Called for whatever arrives, before it is dealt with. */
   onMessage: (message: FromRunner) => void = () => undefined
   #http: Server | undefined
@@ -166,7 +166,7 @@ export class LinkPeer implements AsyncDisposable {
       conversation.arrivals.push({ kind: 'report', body })
     }
     const waiting = conversation.reports.slice(conversation.committed)
-    const held = waiting.findIndex((report) => !this.commits(report))
+    const held = waiting.findIndex((report) => !this.commits(report, session_id))
     conversation.committed += held < 0 ? waiting.length : held
     socket.send(JSON.stringify({ type: 'ack', session_id, seq: conversation.committed }))
   }

@@ -164,6 +164,14 @@ export class TestSandbox implements AsyncDisposable {
     return session
   }
 
+  /** Lets another session do a whole turn with a tool: what this one could have done by itself, it has done by then. */
+  async meanwhile(): Promise<void> {
+    const other = this.session()
+    other.open()
+    other.say('::tool Bash {"command":"touch made"}', '::next', '::text ok')
+    await other.idle()
+  }
+
   /** Stops the runner as its sandbox would, and answers how it ended. */
   async stopRunner(): Promise<number | null> {
     const { runner } = this
