@@ -6,7 +6,6 @@ import { createAdaptorServer } from '@hono/node-server'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import type { Logger } from 'pino'
-import { claimDataDir } from './data-dir.ts'
 import { type Clock, systemClock } from './domain/clock.ts'
 import { createIds } from './domain/ids.ts'
 import { keyOf } from './domain/key.ts'
@@ -20,6 +19,7 @@ import type { Store } from './store/store.ts'
 export const defaultWorkspace = { id: 'wrkspc_default', name: 'Default' } as const
 
 export interface ServerOptions {
+  /** Claimed by the caller, see `claimDataDir`. */
   readonly dataDir: string
   readonly host: string
   /** 0: any free port. */
@@ -42,14 +42,13 @@ export interface Server extends AsyncDisposable {
 const DRAIN_MS = 5_000
 
 /**
- * Takes the data directory, adopts what the server before left in it, and resolves when requests are answered. Disposing drains: no new
+ * Adopts what the server before left, and resolves when requests are answered. Disposing drains: no new
  * requests, streams end, sandboxes live on. Throws, with nothing left open, when a part cannot start.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
   await using opened = new AsyncDisposableStack()
   const clock = options.clock ?? systemClock
   const ids = createIds(clock)
-  opened.use(await claimDataDir(options.dataDir))
   const store = opened.use(await openSqliteStore(join(options.dataDir, 'berth.db')))
   await prepareWorkspace(store, options.apiKey, { clock, ids })
   const { driver, gateway, logger } = options

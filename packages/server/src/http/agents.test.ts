@@ -10,7 +10,6 @@ beforeAll(async () => {
 })
 afterAll(() => server[Symbol.asyncDispose]())
 
-
 const toolset = { type: 'agent_toolset_20260401' as const }
 
 test('a new agent has every default filled in', async () => {
@@ -48,7 +47,12 @@ test('an effective update makes a version, one that changes nothing does not', a
     metadata: { a: null, c: '3' },
     model: { id: 'm', effort: 'low' },
   })
-  expect(second).toMatchObject({ version: 2, system: null, metadata: { b: '2', c: '3' }, model: { effort: { type: 'low' } } })
+  expect(second).toMatchObject({
+    version: 2,
+    system: null,
+    metadata: { b: '2', c: '3' },
+    model: { effort: { type: 'low' } },
+  })
   const same = await client.beta.agents.update(first.id, { version: 2, name: 'A', metadata: { zz: null }, model: 'm' })
   expect(same).toEqual(second)
   expect(await client.beta.agents.retrieve(first.id, { version: 1 })).toMatchObject({ version: 1, system: 's' })
@@ -133,8 +137,16 @@ const unsupported: [string, Partial<Anthropic.Beta.AgentCreateParams>, RegExp][]
   ['other identities', { execution_identity: { type: 'aws_role', role_arn: 'arn' } }, /execution_identity: /],
   ['fast', { model: { id: 'm', speed: 'fast' } }, /model\.speed: /],
   ['inference_geo', { model: { id: 'm', inference_geo: 'us' } }, /model\.inference_geo: /],
-  ['the policy auto', { tools: [{ ...toolset, default_config: auto }] }, /tools\.0\.default_config\.permission_policy: /],
-  ['auto for a tool', { tools: [{ ...toolset, configs: [{ name: 'bash', ...auto }] }] }, /configs\.0\.permission_policy: /],
+  [
+    'the policy auto',
+    { tools: [{ ...toolset, default_config: auto }] },
+    /tools\.0\.default_config\.permission_policy: /,
+  ],
+  [
+    'auto for a tool',
+    { tools: [{ ...toolset, configs: [{ name: 'bash', ...auto }] }] },
+    /configs\.0\.permission_policy: /,
+  ],
   ['web tools', { tools: [{ ...toolset, configs: [{ name: 'web_fetch', enabled: true }] }] }, /configs\.0: web_fetch/],
 ]
 test.each(unsupported)('%s: a 501 that names the field', async (_, params, message) => {
@@ -154,13 +166,21 @@ const invalid: [string, object, RegExp][] = [
   ['a long system prompt', { system: 'x'.repeat(100_001) }, /system: /],
   ['a long description', { description: 'x'.repeat(2049) }, /description: /],
   ['an unknown effort', { model: { id: 'm', effort: 'extreme' } }, /model\.effort: /],
-  ['an unknown tool', { tools: [{ ...toolset, configs: [{ name: 'teleport' }] }] }, /tools\.0\.configs\.0\.name: .*bash/],
+  [
+    'an unknown tool',
+    { tools: [{ ...toolset, configs: [{ name: 'teleport' }] }] },
+    /tools\.0\.configs\.0\.name: .*bash/,
+  ],
   ['an unknown kind of tool', { tools: [{ type: 'hammer' }] }, /tools\.0\.type: .*agent_toolset_20260401/],
   ['a bad custom tool name', { tools: [custom('a b')] }, /tools\.0\.name: /],
   ['a name twice', { tools: [custom('a'), custom('a')] }, /tools\.1\.name: a is the name of another tool/],
   ['a name of the toolset', { tools: [toolset, custom('bash')] }, /tools\.1\.name: bash/],
   ['two toolsets', { tools: [toolset, toolset] }, /tools: /],
-  ['too much metadata', { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'v'])) }, /metadata: /],
+  [
+    'too much metadata',
+    { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'v'])) },
+    /metadata: /,
+  ],
   ['a long metadata key', { metadata: { ['k'.repeat(65)]: 'v' } }, /metadata\.k+: /],
   ['metadata that is no text', { metadata: { k: 1 } }, /metadata\.k: /],
   ['NUL', { name: 'a\u0000b' }, /name: must be well-formed/],
