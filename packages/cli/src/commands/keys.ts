@@ -1,5 +1,6 @@
+import { apiKey, createdKey } from '@berth/protocol/api/key'
+import { pageOf } from '@berth/protocol/api/page'
 import type { Command } from 'commander'
-import { z } from 'zod'
 import { connect, type ConnectionOptions } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { jsonLine } from '../json-line.ts'
@@ -7,16 +8,8 @@ import { neutraliseLine } from '../neutralise.ts'
 import { Screen } from '../screen.ts'
 import { printTable } from '../table.ts'
 
-const PATH = '/berth/v1/api_keys'
-
-const key = z.object({
-  id: z.string(),
-  name: z.string(),
-  created_at: z.string(),
-  revoked_at: z.string().nullish(),
-})
-const keyPage = z.object({ data: z.array(key), next_page: z.string().nullish() })
-const createdKey = key.extend({ key: z.string() })
+const PATH = '/berth/v1/keys'
+const keyPage = pageOf(apiKey)
 
 interface KeyOptions extends ConnectionOptions {
   readonly name?: string
@@ -56,21 +49,29 @@ async function list(options: KeyOptions, context: Context): Promise<void> {
   const client = await connect(options, context)
   using screen = Screen.of(context)
   const rows: string[][] = []
-  let page: string | null | undefined
+  let page: string | null = null
   do {
-    const answer = keyPage.parse(await client.get<unknown>(PATH, { query: page == null ? {} : { page } }))
+    const answer = keyPage.parse(await client.get<unknown>(PATH, { query: page === null ? {} : { page } }))
     page = answer.next_page
     for (const one of answer.data) {
       if (options.json === true) screen.line(jsonLine(one))
-      else rows.push([one.id, one.revoked_at == null ? 'active' : 'revoked', one.created_at, one.name])
+      else
+        rows.push([
+          one.id,
+          one.hint,
+          one.revoked_at === null ? 'active' : 'revoked',
+          one.created_at,
+          one.last_used_at ?? '',
+          one.name,
+        ])
     }
-  } while (page != null && page !== '')
-  if (options.json !== true) printTable(screen, ['ID', 'STATUS', 'CREATED', 'NAME'], rows)
+  } while (page !== null)
+  if (options.json !== true) printTable(screen, ['ID', 'KEY', 'STATUS', 'CREATED', 'LAST USED', 'NAME'], rows)
 }
 
 async function revoke(id: string, options: KeyOptions, context: Context): Promise<void> {
   const client = await connect(options, context)
-  await client.delete<unknown>(`${PATH}/${encodeURIComponent(id)}`)
+  await client.post<unknown>(`${PATH}/${encodeURIComponent(id)}/revoke`)
   using screen = Screen.of(context)
   screen.line(neutraliseLine(id))
 }
