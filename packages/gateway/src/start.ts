@@ -68,7 +68,7 @@ async function launch(options: SpawnGateway, client: GatewayClient): Promise<num
       const lines = (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-5).join('\n')
       throw new BerthError('unavailable', `The gateway did not start, ${ended}: ${lines}`)
     }
-    return (await health(client, options.signal))?.pid === child.pid
+    return child.pid !== undefined && (await health(client, options.signal))?.pid === child.pid
   }
   await until(READY_MS, `The gateway is not ready; see ${logFile}`, ready, options.signal)
   return child.pid ?? 0
