@@ -1,0 +1,239 @@
+import type { Report } from '@berth/protocol'
+import { expect, test } from 'vitest'
+import { translate } from './translate.ts'
+import { type EventDraft, previewKey, type TurnContext } from './turn-log.ts'
+import { freshTurn, isBlocked, pendingEventIds, type TurnState } from './turn-state.ts'
+
+type Message = Extract<Report, { type: 'message' }>['message']
+
+/** Feeds reports one after another, as the store does. */
+class Conversation {
+  turn: TurnState = freshTurn
+  events: EventDraft[] = []
+  isOver = false
+  readonly previews: Record<string, string> = {}
+  #ids = 0
+
+  get context(): TurnContext {
+    return {
+      threadId: 'sthr_1',
+      agentName: 'Tester',
+      tools: {
+        tools: [
+          { cliName: 'Bash', wireName: 'bash', policy: 'always_ask' },
+          { cliName: 'Read', wireName: 'read', policy: 'always_allow' },
+        ],
+        customTools: [],
+      },
+      newEventId: () => `sevt_${++this.#ids}`,
+      previews: this.previews,
+    }
+  }
+
+  report(report: Report): EventDraft[] {
+    const { turn, events, isOver } = translate(this.turn, report, this.context)
+    this.turn = turn
+    this.isOver = isOver
+    this.events.push(...events)
+    return [...events]
+  }
+
+  message(message: Message): EventDraft[] {
+    return this.report({ type: 'message', message })
+  }
+
+  start(messageId = 'msg_1'): EventDraft[] {
+    const empty = { usage: null, stop_reason: null }
+    return this.report({ type: 'model_request', phase: 'start', message_id: messageId, model: 'm', ...empty })
+  }
+
+  end(
+    messageId = 'msg_1',
+    usage: Record<string, unknown> | null = { input_tokens: 3, output_tokens: 5 },
+  ): EventDraft[] {
+    const rest = { usage, stop_reason: 'end_turn' }
+    return this.report({ type: 'model_request', phase: 'end', message_id: messageId, model: 'm', ...rest })
+  }
+
+  block(block: Record<string, unknown>, messageId = 'msg_1'): EventDraft[] {
+    const message = { id: messageId, model: 'm', content: [block] }
+    return this.message({ type: 'assistant', parent_tool_use_id: null, message })
+  }
+
+  reach(id: string, name: string, input = {}): EventDraft[] {
+    const policy = name === 'Bash' ? 'always_ask' : 'always_allow'
+    return this.report({ type: 'tool_call', tool_use_id: id, name, input, policy, agent_id: null })
+  }
+
+  result(id: string, text: string, isError = false): EventDraft[] {
+    const content = [{ type: 'tool_result', tool_use_id: id, content: text, is_error: isError }]
+    return this.message({ type: 'user', parent_tool_use_id: null, message: { role: 'user', content } })
+  }
+}
+
+const types = (events: readonly EventDraft[]): string[] => events.map((event) => event.type)
+
+test('thinking, text and a call come between the spans, in order, the texts of one run as one message', () => {
+  const talk = new Conversation()
+  talk.start()
+  talk.block({ type: 'thinking', thinking: 'hm' })
+  talk.block({ type: 'text', text: 'one' })
+  talk.block({ type: 'text', text: 'two' })
+  talk.block({ type: 'tool_use', id: 'toolu_1', name: 'Read', input: { file_path: '/a', offset: 5, limit: 2 } })
+  talk.end()
+  expect(types(talk.events)).toEqual([
+    'span.model_request_start',
+    'agent.thinking',
+    'agent.message',
+    'agent.tool_use',
+    'span.model_request_end',
+  ])
+  expect(talk.events[2]).toMatchObject({ content: [{ text: 'one' }, { text: 'two' }] })
+  expect(talk.events[3]).toMatchObject({ name: 'read', input: { file_path: '/a', view_range: [5, 6] } })
+  expect(talk.events[4]).toMatchObject({
+    is_error: false,
+    model_request_start_id: talk.events[0]?.id,
+    model_usage: { input_tokens: 3, output_tokens: 5 },
+  })
+})
+
+test('a previewed message is stored under the id of its preview', () => {
+  const talk = new Conversation()
+  talk.previews[previewKey('agent.message', 'msg_1', 0)] = 'sevt_preview'
+  talk.start()
+  talk.block({ type: 'text', text: 'hello' })
+  expect(talk.end()[0]).toMatchObject({ type: 'agent.message', id: 'sevt_preview' })
+})
+
+test('a call is shown once, whichever of message and hook comes first', () => {
+  for (const hookFirst of [true, false]) {
+    const talk = new Conversation()
+    const block = { type: 'tool_use', id: 'toolu_1', name: 'Read', input: { file_path: '/a' } }
+    talk.start()
+    if (hookFirst) talk.reach('toolu_1', 'Read', { file_path: '/a' })
+    talk.block(block)
+    if (!hookFirst) talk.reach('toolu_1', 'Read', { file_path: '/a' })
+    expect(types(talk.events)).toEqual(['span.model_request_start', 'agent.tool_use'])
+  }
+})
+
+test('gated calls block only when the message is complete and nothing else runs, and then all at once', () => {
+  const talk = new Conversation()
+  talk.start()
+  talk.block({ type: 'tool_use', id: 'toolu_1', name: 'Read', input: {} })
+  talk.reach('toolu_1', 'Read')
+  talk.block({ type: 'tool_use', id: 'toolu_2', name: 'Bash', input: {} })
+  talk.block({ type: 'tool_use', id: 'toolu_3', name: 'Bash', input: {} })
+  expect(isBlocked(talk.turn)).toBe(false)
+  talk.end()
+  expect(isBlocked(talk.turn)).toBe(false)
+  talk.result('toolu_1', 'text')
+  // The CLI has not come to a call that waits yet.
+  expect(isBlocked(talk.turn)).toBe(false)
+  talk.reach('toolu_2', 'Bash')
+  expect(isBlocked(talk.turn)).toBe(true)
+  const shown = talk.events.filter((event) => event.type === 'agent.tool_use' && event.name === 'bash')
+  expect(pendingEventIds(talk.turn)).toEqual(shown.map((event) => event.id))
+  expect(shown[0]).toMatchObject({ evaluated_permission: 'ask', evaluation: { type: 'always_ask' } })
+})
+
+test('a tool that the agent does not have is refused before any policy', () => {
+  const talk = new Conversation()
+  talk.start()
+  const [event] = talk.block({ type: 'tool_use', id: 'toolu_1', name: 'WebFetch', input: {} })
+  expect(event).toMatchObject({ type: 'agent.tool_use', name: 'WebFetch', evaluated_permission: 'deny' })
+  expect(event).not.toHaveProperty('evaluation')
+})
+
+test('a custom call is shown under its own name, and its result is the client’s event alone', () => {
+  const talk = new Conversation()
+  talk.start()
+  const [event] = talk.block({ type: 'tool_use', id: 'toolu_1', name: 'mcp__custom__lookup', input: { q: 1 } })
+  expect(event).toMatchObject({ type: 'agent.custom_tool_use', name: 'lookup', input: { q: 1 } })
+  talk.end()
+  talk.reach('toolu_1', 'mcp__custom__lookup')
+  expect(isBlocked(talk.turn)).toBe(true)
+  const call = talk.turn.calls['toolu_1']
+  if (call !== undefined) call.answer = 'result'
+  expect(talk.result('toolu_1', 'found')).toEqual([])
+  expect(talk.turn.calls).toEqual({})
+})
+
+test('retries show rescheduling once, and running again at the next sign of life', () => {
+  const talk = new Conversation()
+  const retry = {
+    type: 'system',
+    subtype: 'api_retry',
+    attempt: 1,
+    max_retries: 10,
+    error_status: 529,
+    error: 'overloaded',
+  }
+  expect(types(talk.message(retry))).toEqual([
+    'session.error',
+    'session.status_rescheduled',
+    'session.thread_status_rescheduled',
+  ])
+  expect(talk.events[0]).toMatchObject({
+    error: { type: 'model_overloaded_error', retry_status: { type: 'retrying' } },
+  })
+  expect(types(talk.message(retry))).toEqual(['session.error'])
+  expect(types(talk.start())).toEqual([
+    'session.status_running',
+    'session.thread_status_running',
+    'span.model_request_start',
+  ])
+})
+
+test.each([
+  ['rate_limit', 'API Error: 429 slow down', 'model_rate_limited_error'],
+  ['server_error', 'API Error: 529 Overloaded', 'model_overloaded_error'],
+  ['server_error', 'API Error: 500 broken', 'model_request_failed_error'],
+  ['billing_error', 'Credit balance is too low', 'billing_error'],
+  ['authentication_failed', 'Invalid API key', 'model_request_failed_error'],
+])('a failed request (%s, %s) is one error of type %s, not a message', (error, text, type) => {
+  const talk = new Conversation()
+  const message = { id: 'x', model: '<synthetic>', content: [{ type: 'text', text }] }
+  talk.message({ type: 'assistant', parent_tool_use_id: null, error, message })
+  talk.message({ type: 'result', subtype: 'success', is_error: true, terminal_reason: 'api_error', result: text })
+  expect(types(talk.events)).toEqual(['session.error'])
+  expect(talk.events[0]).toMatchObject({ error: { type, message: text, retry_status: { type: 'exhausted' } } })
+})
+
+test('an interrupted turn is no error; its open calls are closed', () => {
+  const talk = new Conversation()
+  talk.start()
+  talk.block({ type: 'tool_use', id: 'toolu_1', name: 'Bash', input: {} })
+  talk.end('msg_1', null)
+  talk.message({ type: 'result', subtype: 'error_during_execution', is_error: true, terminal_reason: 'aborted_tools' })
+  expect(types(talk.events).slice(2)).toEqual(['span.model_request_end', 'agent.tool_result'])
+  expect(talk.events.at(-1)).toMatchObject({ is_error: true })
+  talk.message({ type: 'system', subtype: 'session_state_changed', state: 'idle' })
+  expect(talk.isOver).toBe(true)
+})
+
+test('a process that ends in the middle closes the span and the calls, and says that the outcome is unknown', () => {
+  const talk = new Conversation()
+  talk.start()
+  talk.block({ type: 'tool_use', id: 'toolu_1', name: 'Read', input: {} })
+  const ended = { exit_code: null, signal: 'SIGKILL', detail: 'out of memory' }
+  talk.report({ type: 'exited', reason: 'crashed', ...ended })
+  expect(types(talk.events).slice(2)).toEqual(['span.model_request_end', 'agent.tool_result', 'session.error'])
+  expect(JSON.stringify(talk.events)).toContain('whether it took effect is unknown')
+  expect(JSON.stringify(talk.events)).toContain('SIGKILL')
+  expect(talk.isOver).toBe(true)
+})
+
+test('what a subagent does stays off the primary thread', () => {
+  const talk = new Conversation()
+  const message = { id: 'x', model: 'm', content: [{ type: 'text', text: 'inner' }] }
+  expect(talk.message({ type: 'assistant', parent_tool_use_id: 'toolu_0', message })).toEqual([])
+})
+
+test('messages of kinds that nobody knows change nothing', () => {
+  const talk = new Conversation()
+  for (const message of [{ type: 'news' }, { type: 'system', subtype: 'new' }, { type: 'assistant', message: 7 }, {}]) {
+    expect(talk.message(message)).toEqual([])
+  }
+  expect(talk.turn).toEqual(freshTurn)
+})
