@@ -5,7 +5,8 @@ const NEWLINE = 10
 
 /**
  * Passes the CLI's output on, each chunk when there is room for what it will become. A line longer than `maxBytes` ends the stream with
- * an error: whoever reads lines would otherwise collect it in memory without bound.
+ * an error: whoever reads lines would otherwise collect it in memory without bound. Lines that begin and end within one chunk are not
+ * looked at: the pipe keeps chunks far smaller than any limit.
  */
 export class LineLimit extends Transform {
   readonly #maxBytes: number

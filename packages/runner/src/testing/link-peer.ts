@@ -148,7 +148,8 @@ export class LinkPeer implements AsyncDisposable {
     for (const [session_id, { commands }] of this.#conversations) {
       const received = hello.sessions.find((session) => session.session_id === session_id)?.received ?? 0
       for (const [index, body] of commands.entries()) {
-        if (index < received) continue
+        // The last one twice, as a server may that does not know whether it arrived.
+        if (index < received - 1) continue
         socket.send(JSON.stringify({ type: 'frame', session_id, seq: index + 1, body }))
       }
     }
