@@ -93,6 +93,8 @@ class Actors implements AsyncDisposable {
     const actor = this.#actor(committed.row.id)
     actor.publish(committed)
     if (committed.row.status === 'running') actor.wake()
+    // Without work and without a sandbox nothing more can come for it.
+    else if (committed.row.sandbox_id === null) this.#actors.delete(committed.row.id)
   }
 
   end(sessionId: string, sandboxId: string | null): void {
