@@ -31,6 +31,7 @@ describe('steps', () => {
         usage: { input_tokens: 9 },
         delayMs: 7,
         slowMs: 5,
+        stamp: false,
         chunks: 3,
       },
     ])

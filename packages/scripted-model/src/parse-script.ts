@@ -28,6 +28,8 @@ export interface Step {
   slowMs: number
   /** Number of deltas per text; undefined: by words. */
   chunks: number | undefined
+  /** Each delta of a text begins with the time at which it is sent, for measuring what lies on its way. */
+  stamp: boolean
 }
 
 /** The script itself is wrong; the message names the line (counted from 1 in the prompt). */
@@ -41,7 +43,16 @@ const toolInput = z.record(z.string(), z.unknown())
 const usageNumbers = z.record(z.string(), z.int().nonnegative())
 
 export function emptyStep(): Step {
-  return { blocks: [], faults: [], stopReason: undefined, usage: {}, delayMs: 0, slowMs: 0, chunks: undefined }
+  return {
+    blocks: [],
+    faults: [],
+    stopReason: undefined,
+    usage: {},
+    delayMs: 0,
+    slowMs: 0,
+    chunks: undefined,
+    stamp: false,
+  }
 }
 
 /** The steps of a prompt; empty if no line of it begins with `::`. Throws ScriptError. */
@@ -92,6 +103,10 @@ const directives: Record<string, Directive> = {
   delay: (step, rest) => void (step.delayMs = integer(rest, 0, MAX_PAUSE_MS)),
   slow: (step, rest) => void (step.slowMs = integer(rest, 0, MAX_PAUSE_MS)),
   chunks: (step, rest) => void (step.chunks = integer(rest, 1, 100_000)),
+  stamp: (step, rest) => {
+    expectNothing(rest)
+    step.stamp = true
+  },
   error: (step, rest) => void step.faults.push(httpError(rest)),
   garbage: (step, rest) => void step.faults.push({ kind: 'garbage', times: onlyTimes(rest) }),
   hang: (step, rest) => void step.faults.push({ kind: 'hang', times: onlyTimes(rest) }),

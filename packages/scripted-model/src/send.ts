@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import type { Clock } from './clock.ts'
 import type { Fault, Step } from './parse-script.ts'
 import type { ReplyMessage } from './reply.ts'
-import { serverSentEvent, streamEvents } from './stream.ts'
+import { serverSentEvent, stamped, streamEvents } from './stream.ts'
 
 /** One open answer. `signal` aborts when its connection ends. */
 export interface Exchange {
@@ -60,11 +60,12 @@ async function sendMessage(exchange: Exchange, answer: Answer, limit: number): P
   if (!answer.stream) return sendPlain(response, answer.message, limit)
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
   response.flushHeaders()
-  let sent = 0
+  let count = 0
   for (const { pauseMs, event } of streamEvents(answer.message, answer.step)) {
-    if (sent++ >= limit) return
+    if (count++ >= limit) return
     if (pauseMs > 0) await clock.sleep(pauseMs, signal)
-    if (!response.write(serverSentEvent(event))) await once(response, 'drain', { signal })
+    const sent = answer.step.stamp ? stamped(event, clock.monotonic()) : event
+    if (!response.write(serverSentEvent(sent))) await once(response, 'drain', { signal })
   }
   if (limit === Number.POSITIVE_INFINITY) response.end()
 }

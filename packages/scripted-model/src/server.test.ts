@@ -165,7 +165,7 @@ test('hang: no answer, until the client or the model goes away', async () => {
 
 test('delay comes before the first byte, slow between the deltas of a text', async () => {
   const slept: number[] = []
-  const clock = { now: () => new Date(0), sleep: async (ms: number) => void slept.push(ms) }
+  const clock = { now: () => new Date(0), monotonic: () => 7n, sleep: async (ms: number) => void slept.push(ms) }
   await using model = await start({ clock })
   const names = await eventNames(await post(model, streamed('::delay 70\n::slow 5\n::text one two three\n::text four')))
   expect(names.filter((name) => name === 'content_block_delta')).toHaveLength(4)
@@ -173,6 +173,16 @@ test('delay comes before the first byte, slow between the deltas of a text', asy
   await post(model, ask('::delay 9\n::error 500 api_error'))
   expect(slept).toEqual([70, 5, 5, 9])
   expect(model.requests()[0]?.started_at).toBe('1970-01-01T00:00:00.000Z')
+})
+
+test('stamp puts the time before the text of each delta, and before nothing else', async () => {
+  let time = 0n
+  const clock = { now: () => new Date(0), monotonic: () => ++time, sleep: async () => {} }
+  await using model = await start({ clock })
+  const stream = client(model).messages.stream(ask('::stamp\n::chunks 3\n::text abcdef\n::tool Bash {"command":"ls"}'))
+  const { content } = await stream.finalMessage()
+  expect(content[0]).toMatchObject({ type: 'text', text: expect.stringMatching(/^\d+ ab\d+ cd\d+ ef$/) })
+  expect(content[1]).toMatchObject({ type: 'tool_use', input: { command: 'ls' } })
 })
 
 test('a text of megabytes arrives whole', async () => {

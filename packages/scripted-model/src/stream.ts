@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { Step } from './parse-script.ts'
 import type { ReplyBlock, ReplyMessage } from './reply.ts'
 
@@ -10,6 +11,7 @@ export interface PacedEvent {
 type Pacing = Pick<Step, 'slowMs' | 'chunks'>
 
 const DEFAULT_CHUNKS = 20
+const textDelta = z.object({ type: z.literal('text_delta'), text: z.string() })
 
 /** The message as the events of the Messages API's stream. */
 export function* streamEvents(message: ReplyMessage, pacing: Pacing): Generator<PacedEvent> {
@@ -35,6 +37,12 @@ export function* streamEvents(message: ReplyMessage, pacing: Pacing): Generator<
 
 export function serverSentEvent(event: PacedEvent['event']): string {
   return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
+}
+
+/** The event with `<time> ` before its text, if it is a delta of a text. */
+export function stamped(event: PacedEvent['event'], time: bigint): PacedEvent['event'] {
+  const delta = textDelta.safeParse(event['delta'])
+  return delta.success ? { ...event, delta: { ...delta.data, text: `${time} ${delta.data.text}` } } : event
 }
 
 function now(event: PacedEvent['event']): PacedEvent {
