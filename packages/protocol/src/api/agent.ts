@@ -1,7 +1,7 @@
 /** Agents: versioned definitions of who runs in a session. */
 import { z } from 'zod'
 import { metadata, metadataPatch } from './metadata.ts'
-import { idText, text, timestamp } from './text.ts'
+import { idText, none, text, timestamp } from './text.ts'
 import { agentTool, mcpServerParams, mcpServersParams, toolsParams } from './tool.ts'
 
 export const agentLimits = { name: 256, description: 2048, system: 100_000, skills: 20 } as const
@@ -90,7 +90,7 @@ export const agentDefinition = z.object({
   system: z.string().nullable(),
   tools: z.array(agentTool),
   mcp_servers: z.array(mcpServerParams),
-  skills: z.array(z.never()),
+  skills: none,
   multiagent: z.null(),
   execution_identity: z.object({ type: z.literal('service_account') }),
 })

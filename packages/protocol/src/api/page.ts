@@ -19,6 +19,15 @@ export const limitQuery = (limits: { default: number; max: number }) =>
     .transform(Number)
     .pipe(z.int().min(1).max(limits.max))
     .default(limits.default)
+    .meta({ type: 'integer', minimum: 1, maximum: limits.max, default: limits.default })
+
+/** The number of an agent's version. */
+export const versionQuery = z
+  .string()
+  .regex(/^[1-9]\d{0,8}$/, { error: 'must be a whole number of at least 1' })
+  .transform(Number)
+  .optional()
+  .meta({ type: 'integer', minimum: 1 })
 
 /** An opaque cursor. Other clients send `page=` or `page=null` for none. */
 export const pageQuery = z

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { agentDefinition, modelParams, skillsParams, systemParams } from './agent.ts'
 import { initialEvent } from './client-event.ts'
 import { metadata, metadataPatch } from './metadata.ts'
-import { idText, text, timestamp } from './text.ts'
+import { idText, none, text, timestamp } from './text.ts'
 import { mcpServersParams, toolsParams } from './tool.ts'
 
 export const sessionLimits = { title: 512, initialEvents: 50, vaults: 50 } as const
@@ -93,11 +93,11 @@ export const session = z
     environment_id: idText,
     agent: sessionAgent,
     metadata,
-    resources: z.array(z.never()),
+    resources: none,
     vault_ids: z.array(idText),
     budget: z.null(),
     deployment_id: z.null(),
-    outcome_evaluations: z.array(z.never()),
+    outcome_evaluations: none,
     usage,
     /** Seconds: with a turn running, and since creation until archival. */
     stats: z.object({ active_seconds: z.number(), duration_seconds: z.number() }),

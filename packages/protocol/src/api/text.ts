@@ -24,3 +24,6 @@ export const idText = z
   .min(1)
   .max(128)
   .regex(/^[A-Za-z0-9_-]+$/, { error: 'must be an id (letters, digits, "_" and "-")' })
+
+/** A list that is always empty here: a part of the profile that this server does not have. */
+export const none = z.tuple([]).meta({ type: 'array', maxItems: 0 })

@@ -1,6 +1,6 @@
 import { createRoute } from '@hono/zod-openapi'
 import { agent, createAgentBody, updateAgentBody } from '@berth/protocol/api/agent'
-import { booleanQuery, limitQuery, pageOf, pageQuery, timeQuery } from '@berth/protocol/api/page'
+import { booleanQuery, limitQuery, pageOf, pageQuery, timeQuery, versionQuery } from '@berth/protocol/api/page'
 import { idText } from '@berth/protocol/api/text'
 import { z } from 'zod'
 import { newAgent, toWireAgent } from '../domain/agent.ts'
@@ -40,7 +40,7 @@ const retrieve = createRoute({
   ...common,
   method: 'get',
   path: '/v1/agents/{agent_id}',
-  request: { params, query: z.object({ version: versionQuery().optional() }) },
+  request: { params, query: z.object({ version: versionQuery }) },
   responses: answers(agent, 'The latest version, or the one asked for.'),
 })
 
@@ -67,13 +67,6 @@ const versions = createRoute({
   request: { params, query: z.object({ limit, page: pageQuery }) },
   responses: answers(pageOf(agent), 'Every version, newest first.'),
 })
-
-function versionQuery() {
-  return z
-    .string()
-    .regex(/^[1-9]\d{0,8}$/, { error: 'must be a whole number of at least 1' })
-    .transform(Number)
-}
 
 export const addAgents: AddRoutes = (app, deps) => {
   const { store } = deps

@@ -8,9 +8,14 @@ export function requestId(deps: HttpDeps): MiddlewareHandler<AppEnv> {
     const id = deps.ids.next('req')
     c.set('requestId', id)
     const start = deps.clock.now().getTime()
-    await next()
+    await next().catch(asError)
     c.header('request-id', id)
     const ms = deps.clock.now().getTime() - start
     deps.logger.debug({ requestId: id, method: c.req.method, path: c.req.path, status: c.res.status, ms }, 'request')
   })
+}
+
+/** What is thrown without being an error would leave without an envelope. */
+function asError(cause: unknown): never {
+  throw cause instanceof Error ? cause : new Error('something that is no error was thrown', { cause })
 }

@@ -6,6 +6,7 @@ import {
   orderQuery,
   pageQuery,
   timeQuery,
+  versionQuery,
 } from '@berth/protocol/api/page'
 import {
   type CreateSessionBody,
@@ -46,11 +47,7 @@ const listQuery = z.object({
   order: orderQuery.default('desc'),
   include_archived: booleanQuery,
   agent_id: idText.optional(),
-  agent_version: z
-    .string()
-    .regex(/^[1-9]\d{0,8}$/, { error: 'must be a whole number of at least 1' })
-    .transform(Number)
-    .optional(),
+  agent_version: versionQuery,
   deployment_id: idText.optional(),
   memory_store_id: idText.optional(),
   'statuses[]': statusesQuery,

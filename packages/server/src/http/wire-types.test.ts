@@ -3,11 +3,14 @@
  * lets its user write must be readable here. The compiler does the checking; vitest only makes the file a test.
  */
 import type * as Agents from '@anthropic-ai/sdk/resources/beta/agents/agents'
+import type * as Environments from '@anthropic-ai/sdk/resources/beta/environments/environments'
 import type * as Events from '@anthropic-ai/sdk/resources/beta/sessions/events'
 import type * as Sessions from '@anthropic-ai/sdk/resources/beta/sessions/sessions'
 import type { Agent, createAgentBody, updateAgentBody } from '@berth/protocol/api/agent'
 import type { clientEvent } from '@berth/protocol/api/client-event'
+import type { createEnvironmentBody, Environment, updateEnvironmentBody } from '@berth/protocol/api/environment'
 import type { EventDelta, EventStart, SessionEvent, StreamFrame } from '@berth/protocol/api/event'
+import type { Page } from '@berth/protocol/api/page'
 import type { createSessionBody, Session, updateSessionBody } from '@berth/protocol/api/session'
 import { expectTypeOf, test } from 'vitest'
 import type { z } from 'zod'
@@ -20,12 +23,16 @@ test('what we answer is what the client expects', () => {
   expectTypeOf<EventStart>().toExtend<Sessions.BetaManagedAgentsStartEvent>()
   expectTypeOf<EventDelta>().toExtend<Sessions.BetaManagedAgentsDeltaEvent>()
   expectTypeOf<Agent>().toExtend<Agents.BetaManagedAgentsAgent>()
+  expectTypeOf<Environment>().toExtend<Environments.BetaEnvironment>()
+  expectTypeOf<Page<Agent>>().toExtend<Pick<Agents.BetaManagedAgentsAgentsPageCursor, 'data' | 'next_page'>>()
   expectTypeOf<Session>().toExtend<Sessions.BetaManagedAgentsSession>()
 })
 
 test('what the client lets its user write can be read', () => {
   expectTypeOf<Body<Agents.AgentCreateParams>>().toExtend<z.input<typeof createAgentBody>>()
   expectTypeOf<Body<Agents.AgentUpdateParams>>().toExtend<z.input<typeof updateAgentBody>>()
+  expectTypeOf<Body<Environments.EnvironmentCreateParams>>().toExtend<z.input<typeof createEnvironmentBody>>()
+  expectTypeOf<Body<Environments.EnvironmentUpdateParams>>().toExtend<z.input<typeof updateEnvironmentBody>>()
   expectTypeOf<Body<Sessions.SessionCreateParams>>().toExtend<z.input<typeof createSessionBody>>()
   expectTypeOf<Body<Sessions.SessionUpdateParams>>().toExtend<z.input<typeof updateSessionBody>>()
   expectTypeOf<Events.BetaManagedAgentsEventParams>().toExtend<z.input<typeof clientEvent>>()

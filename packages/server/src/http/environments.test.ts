@@ -1,0 +1,183 @@
+import Anthropic from '@anthropic-ai/sdk'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { clientOf, serveApp, type TestServer } from '../../test/serve-app.ts'
+
+let server: TestServer
+let client: Anthropic
+beforeAll(async () => {
+  server = await serveApp()
+  client = server.client
+})
+afterAll(() => server[Symbol.asyncDispose]())
+
+const { Environments } = Anthropic.Beta
+
+const config = {
+  type: 'cloud',
+  networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false },
+  packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
+  berth: {
+    driver: null,
+    image: null,
+    resources: { cpus: 1, memory_mib: 1024, disk_mib: 5120, pids: 512, files: 4096 },
+    model_retries: 10,
+  },
+}
+
+/** With our own key, which the client's types do not know. */
+async function post(path: string, body: object): Promise<{ status: number; body: Record<string, unknown> }> {
+  const answer = await server.fetch(path, { method: 'POST', body: JSON.stringify(body) })
+  return { status: answer.status, body: z.record(z.string(), z.unknown()).parse(await answer.json()) }
+}
+
+test('a new environment has every default filled in', async () => {
+  const made = await client.beta.environments.create({ name: 'plain' })
+  expect(made).toMatchObject({
+    type: 'environment',
+    name: 'plain',
+    description: null,
+    metadata: {},
+    scope: 'organization',
+    archived_at: null,
+  })
+  expect(made.id).toMatch(/^env_/)
+  expect(made.config).toEqual(config)
+  expect(await client.beta.environments.retrieve(made.id)).toEqual(made)
+})
+
+test('what we do anyway may be said', async () => {
+  const made = await client.beta.environments.create({
+    name: 'spelled out',
+    description: '',
+    scope: 'organization',
+    config: {
+      type: 'cloud',
+      networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false },
+      packages: { apt: [], pip: null },
+    },
+  })
+  expect(made.config).toEqual(config)
+  expect(made.description).toBe('')
+})
+
+test('an update keeps what it does not name, at every level', async () => {
+  const made = await post('/v1/environments', {
+    name: 'e',
+    metadata: { a: '1', b: '2', c: '3' },
+    config: { type: 'cloud', berth: { resources: { cpus: 2, memory_mib: 2048 }, model_retries: 0, driver: 'oci' } },
+  })
+  expect(made.body['config']).toMatchObject({
+    berth: { driver: 'oci', resources: { cpus: 2, memory_mib: 2048, disk_mib: 5120 }, model_retries: 0 },
+  })
+  const path = `/v1/environments/${String(made.body['id'])}`
+  const updated = await post(path, {
+    description: 'd',
+    metadata: { a: null, b: '' },
+    config: { type: 'cloud', berth: { resources: { cpus: null, pids: 100 } } },
+  })
+  expect(updated.body).toMatchObject({ name: 'e', description: 'd', metadata: { c: '3' } })
+  expect(updated.body['config']).toMatchObject({
+    berth: { driver: 'oci', resources: { cpus: 1, memory_mib: 2048, pids: 100 }, model_retries: 0 },
+  })
+  const cleared = await post(path, { description: null, config: null })
+  expect(cleared.body).toMatchObject({ description: null, config: updated.body['config'] })
+})
+
+test('archived environments are read only, with the error class that the client has for it', async () => {
+  const { id } = await client.beta.environments.create({ name: 'e' })
+  const archived = await client.beta.environments.archive(id)
+  expect(archived.archived_at).not.toBeNull()
+  await expect(client.beta.environments.update(id, { name: 'f' })).rejects.toThrow(
+    Environments.BetaEnvironmentArchivedError,
+  )
+  expect((await client.beta.environments.list({ limit: 100 })).data.map((one) => one.id)).not.toContain(id)
+  const all = await client.beta.environments.list({ limit: 100, include_archived: true })
+  expect(all.data.map((one) => one.id)).toContain(id)
+})
+
+test('deleted environments are gone; those with sessions are not deleted', async () => {
+  const { id } = await client.beta.environments.create({ name: 'e' })
+  expect(await client.beta.environments.delete(id)).toEqual({ id, type: 'environment_deleted' })
+  await expect(client.beta.environments.retrieve(id)).rejects.toThrow(Environments.BetaEnvironmentNotFoundError)
+
+  const used = await client.beta.environments.create({ name: 'used' })
+  const agent = await client.beta.agents.create({ name: 'A', model: 'm' })
+  const session = await client.beta.sessions.create({ agent: agent.id, environment_id: used.id })
+  await expect(client.beta.environments.delete(used.id)).rejects.toThrow(session.id)
+  await client.beta.sessions.delete(session.id)
+  await client.beta.environments.delete(used.id)
+})
+
+test('paging goes through all of them', async () => {
+  await using own = await serveApp()
+  const made: string[] = []
+  for (let i = 0; i < 5; i++) made.push((await own.client.beta.environments.create({ name: `e${i}` })).id)
+  const seen: string[] = []
+  for await (const one of own.client.beta.environments.list({ limit: 2 })) seen.push(one.id)
+  expect(seen).toEqual(made.toReversed())
+})
+
+test('environments of another workspace do not exist', async () => {
+  const { id } = await client.beta.environments.create({ name: 'e' })
+  const other = clientOf(server.url, await server.otherWorkspaceKey())
+  for (const call of [
+    () => other.beta.environments.retrieve(id),
+    () => other.beta.environments.update(id, { name: 'mine' }),
+    () => other.beta.environments.archive(id),
+    () => other.beta.environments.delete(id),
+  ]) {
+    await expect(call()).rejects.toThrow(Environments.BetaEnvironmentNotFoundError)
+  }
+  expect((await other.beta.environments.list()).data).toEqual([])
+  expect(await client.beta.environments.retrieve(id)).toMatchObject({ name: 'e', archived_at: null })
+})
+
+const limited = { type: 'limited' as const }
+const unsupported: [string, Anthropic.Beta.EnvironmentCreateParams['config'], RegExp][] = [
+  ['unrestricted networking', { type: 'cloud', networking: { type: 'unrestricted' } }, /config\.networking\.type: /],
+  ['hosts', { type: 'cloud', networking: { ...limited, allowed_hosts: ['a.example'] } }, /networking\.allowed_hosts: /],
+  ['MCP servers', { type: 'cloud', networking: { ...limited, allow_mcp_servers: true } }, /allow_mcp_servers: /],
+  [
+    'package managers',
+    { type: 'cloud', networking: { ...limited, allow_package_managers: true } },
+    /allow_package_managers: /,
+  ],
+  ['packages', { type: 'cloud', packages: { npm: ['x'] } }, /config\.packages\.npm: /],
+  ['self_hosted', { type: 'self_hosted' }, /config\.type: /],
+]
+test.each(unsupported)('%s: a 501 that names the field', async (_, wanted, message) => {
+  const call = client.beta.environments.create({ name: 'e', config: wanted })
+  await expect(call).rejects.toThrow(message)
+  await expect(call).rejects.toMatchObject({ status: 501 })
+})
+
+test('the kind of an environment cannot change', async () => {
+  const { id } = await client.beta.environments.create({ name: 'e' })
+  await expect(client.beta.environments.update(id, { config: { type: 'self_hosted' } })).rejects.toThrow(
+    Environments.BetaInvalidConfigTypeChangeError,
+  )
+})
+
+test('bad metadata has its own error class', async () => {
+  const tooLong = { name: 'e', metadata: { k: 'v'.repeat(513) } }
+  await expect(client.beta.environments.create(tooLong)).rejects.toThrow(Environments.BetaInvalidMetadataError)
+})
+
+const berth = (value: object) => ({ name: 'e', config: { type: 'cloud', berth: value } })
+const invalid: [string, object, RegExp][] = [
+  ['an unknown field of the config', { name: 'e', config: { type: 'cloud', nope: 1 } }, /config\.nope: unknown field/],
+  ['an unknown field of ours', berth({ lifecycle: 'ephemeral' }), /config\.berth\.lifecycle: unknown field/],
+  ['too little memory', berth({ resources: { memory_mib: 128 } }), /config\.berth\.resources\.memory_mib: /],
+  ['no CPU', berth({ resources: { cpus: 0 } }), /config\.berth\.resources\.cpus: /],
+  ['infinite CPUs', berth({ resources: { cpus: 'Infinity' } }), /config\.berth\.resources\.cpus: /],
+  ['too many retries', berth({ model_retries: 11 }), /config\.berth\.model_retries: /],
+  ['a driver that is a path', berth({ driver: '../x' }), /config\.berth\.driver: /],
+  ['a scope that is not ours', { name: 'e', scope: 'account' }, /scope: /],
+  ['no kind', { name: 'e', config: {} }, /config\.type: .*cloud/],
+]
+test.each(invalid)('%s: a 400 that names the field', async (_, body, message) => {
+  const answer = await post('/v1/environments', body)
+  expect(answer.status).toBe(400)
+  expect(answer.body['error']).toMatchObject({ type: 'invalid_request_error', message: expect.stringMatching(message) })
+})

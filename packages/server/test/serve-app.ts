@@ -1,0 +1,110 @@
+/** The real application on a real port with a real SQLite file; the one thing missing is a machine for sandboxes, which nothing here needs. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Anthropic from '@anthropic-ai/sdk'
+import { createAdaptorServer } from '@hono/node-server'
+import { BerthError } from '@berth/protocol'
+import { openGatewayClient } from '@berth/protocol/gateway-client'
+import type { SandboxDriver } from '@berth/sandbox'
+import { pino } from 'pino'
+import { systemClock } from '../src/domain/clock.ts'
+import { createIds } from '../src/domain/ids.ts'
+import { newKey } from '../src/domain/key.ts'
+import { createEngine } from '../src/engine/create-engine.ts'
+import { createApp } from '../src/http/app.ts'
+import type { HttpConfig } from '../src/http/context.ts'
+import { openSqliteStore } from '../src/store/sqlite/open.ts'
+import type { Store } from '../src/store/store.ts'
+
+export interface TestServer extends AsyncDisposable {
+  readonly url: string
+  readonly port: number
+  readonly store: Store
+  readonly key: string
+  readonly client: Anthropic
+  /** A key of another workspace, which is made for it. */
+  otherWorkspaceKey(): Promise<string>
+  /** Raw request with the key. */
+  fetch(path: string, init?: RequestInit): Promise<Response>
+  readonly logged: string[]
+}
+
+export function clientOf(url: string, key: string): Anthropic {
+  return new Anthropic({ baseURL: url, apiKey: key, maxRetries: 0 })
+}
+
+export async function serveApp(config: Partial<HttpConfig> = {}): Promise<TestServer> {
+  await using cleanup = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'berth-http-'))
+  cleanup.defer(() => rm(dir, { recursive: true }))
+  const store = cleanup.use(await openSqliteStore(join(dir, 'berth.db')))
+  const ids = createIds(systemClock)
+  const logged: string[] = []
+  const logger = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) })
+  const key = await addKey(store, 'wrkspc_test')
+  const parts = { store, clock: systemClock, ids, logger }
+  const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
+  const engine = cleanup.use(await createEngine({ ...parts, driver: noSandboxes, gateway, epoch: 1 }))
+  const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
+  const app = createApp({ ...parts, engine, config: listening })
+  const server = createAdaptorServer({ fetch: app.fetch })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  cleanup.defer(async () => {
+    if ('closeAllConnections' in server) server.closeAllConnections()
+    server.close()
+    await once(server, 'close')
+  })
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const url = `http://127.0.0.1:${address.port}`
+  const held = cleanup.move()
+  return {
+    url,
+    port: address.port,
+    store,
+    key,
+    client: clientOf(url, key),
+    otherWorkspaceKey: () => addKey(store, 'wrkspc_other'),
+    fetch: (path, init = {}) => {
+      const headers = new Headers(init.headers)
+      if (!headers.has('authorization')) headers.set('authorization', `Bearer ${key}`)
+      if (init.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+      return fetch(url + path, { ...init, headers })
+    },
+    logged,
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  }
+}
+
+async function addKey(store: Store, workspaceId: string): Promise<string> {
+  const now = systemClock.now().toISOString()
+  const { key, hash, hint } = newKey()
+  await store.ensureWorkspace({ id: workspaceId, name: workspaceId, now })
+  await store.createKey({ workspaceId, id: `apikey_${hash.slice(0, 26)}`, name: 'test', hash, hint, now })
+  return key
+}
+
+const refuse = () => Promise.reject(new BerthError('unavailable', 'no sandboxes here'))
+
+const noSandboxes: SandboxDriver = {
+  name: 'none',
+  capabilities: {
+    list: true,
+    diskQuota: false,
+    suspend: false,
+    snapshot: false,
+    endpoint: false,
+    exec: false,
+    setNetworkPolicy: false,
+  },
+  check: () => Promise.resolve([]),
+  create: refuse,
+  get: () => Promise.resolve(undefined),
+  renew: refuse,
+  destroy: () => Promise.resolve(),
+  list: () => Promise.resolve([]),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+}
