@@ -3,35 +3,17 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Finding } from '@berth/sandbox'
-import { type HostPrograms, isExecutableFile } from './programs.ts'
 import type { StartConfig } from './start.ts'
 
 /** What is to be said about this machine beside what the sandbox driver says. Leaves the machine as it was. */
-export async function examine(config: StartConfig, programs: HostPrograms): Promise<Finding[]> {
-  return [
-    nodeVersion(process.versions.node),
-    program('claude CLI', programs.claude, 'script/setup'),
-    runner(programs.runner),
-    await dataDir(config.dataDir),
-    await port(config),
-  ]
+export async function examine(config: StartConfig): Promise<Finding[]> {
+  return [nodeVersion(process.versions.node), await dataDir(config.dataDir), await port(config)]
 }
 
 export function nodeVersion(version: string): Finding {
-  const what = 'node'
-  if (Number(version.split('.')[0]) >= 24) return { level: 'ok', what, detail: `version ${version}` }
-  return { level: 'fail', what, detail: `version ${version}, needs 24 or newer`, remedy: 'script/setup' }
-}
-
-function program(what: string, path: string, remedy: string): Finding {
-  if (isExecutableFile(path)) return { level: 'ok', what, detail: path }
-  return { level: 'fail', what, detail: `${path} is not there or not executable`, remedy }
-}
-
-function runner(path: string): Finding {
-  const what = 'runner bundle'
-  if (existsSync(path)) return { level: 'ok', what, detail: path }
-  return { level: 'fail', what, detail: `${path} is not there`, remedy: 'script/setup' }
+  const what = 'node version'
+  if (Number(version.split('.')[0]) >= 24) return { level: 'ok', what, detail: version }
+  return { level: 'fail', what, detail: `${version}, needs 24 or newer`, remedy: 'script/setup' }
 }
 
 /** Writable: a directory can be made in it, or in the nearest directory above that exists. */

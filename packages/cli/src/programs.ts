@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 
@@ -38,9 +38,4 @@ function claudeOf(from: string): string {
 /** What the sandbox driver keeps, below the data directory. */
 export function sandboxStateDir(dataDir: string): string {
   return join(dataDir, 'sbx')
-}
-
-export function isExecutableFile(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat?.isFile() === true && (stat.mode & 0o111) !== 0
 }

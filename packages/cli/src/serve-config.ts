@@ -31,7 +31,26 @@ export function startConfig(options: ServeOptions, { env }: Context): StartConfi
     host: options.host ?? env.BERTH_HOST ?? '127.0.0.1',
     port: options.port ?? (env.BERTH_PORT === undefined ? 7071 : parsePort(env.BERTH_PORT)),
     model: options.model ?? (scripted ? 'scripted' : 'anthropic'),
+    upstream: upstreamOf(env),
   }
+}
+
+const upstreamVariables = [
+  'ANTHROPIC_API_KEY',
+  'ANTHROPIC_BASE_URL',
+  'BERTH_UPSTREAM_SOCKET',
+  'BERTH_UPSTREAM_CONNECT_SECONDS',
+  'BERTH_UPSTREAM_IDLE_SECONDS',
+]
+
+/** What of the environment the gateway gets: nothing else of it. */
+function upstreamOf(env: Context['env']): Record<string, string> {
+  return Object.fromEntries(
+    upstreamVariables.flatMap((name) => {
+      const value = env[name]
+      return value === undefined || value === '' ? [] : [[name, value]]
+    }),
+  )
 }
 
 export function modelLine({ model }: StartConfig): string {

@@ -1,14 +1,13 @@
-/** Puts a whole Berth together on this machine: gateway, sandbox driver, server, and the scripted model where it is asked for. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { controlSocket, spawnGateway } from '@berth/gateway'
-import { openGatewayClient } from '@berth/protocol/gateway-client'
-import { openOciDriver } from '@berth/sandbox'
+import { spawnGateway } from '@berth/gateway'
+import { openGatewayClient, type GatewayClient } from '@berth/protocol/gateway-client'
+import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import { startScriptedModel } from '@berth/scripted-model'
 import { claimDataDir, newKey, startServer } from '@berth/server'
 import type { Logger } from 'pino'
 import { apiKeyPath, readApiKey, writeApiKey } from './api-key-file.ts'
-import { hostPrograms } from './programs.ts'
+import { hostPrograms, sandboxStateDir } from './programs.ts'
 
 export interface StartConfig {
   readonly dataDir: string
@@ -16,14 +15,8 @@ export interface StartConfig {
   /** 0: any free port. */
   readonly port: number
   readonly model: 'anthropic' | 'scripted'
-  /** The first API key; undefined: the one in the data directory, or a new one. */
-  readonly apiKey?: string | undefined
-  /** Of the model API; undefined: Anthropic's. */
-  readonly upstreamUrl?: string | undefined
-  readonly upstreamKey?: string | undefined
-  readonly ociRuntime?: string | undefined
-  readonly allowedHosts?: readonly string[]
-  readonly allowedOrigins?: readonly string[]
+  /** Variables that tell the gateway where the model is; its key among them. */
+  readonly upstream: Readonly<Record<string, string>>
 }
 
 export interface StartOptions {
@@ -35,80 +28,82 @@ export interface StartOptions {
 export interface RunningBerth {
   readonly url: string
   /** `created`: made by this start, so that nobody has seen it yet. */
-  readonly apiKey: { readonly value: string; readonly created: boolean; readonly path: string }
-  /** Drains and stops the server. */
-  close(): Promise<void>
+  readonly apiKey: ApiKey
+  /** Drains and stops the server. Sandboxes and the gateway, which serves them, live on; with `everything`, they end, too. */
+  close(what?: { readonly everything: boolean }): Promise<void>
 }
+
+interface ApiKey {
+  readonly value: string
+  readonly created: boolean
+  readonly path: string
+}
+
+const GATEWAY_END_MS = 15_000
 
 /** Starts gateway, server and, where the config says so, the scripted model. Resolves when requests are answered. */
 export async function startBerth(config: StartConfig, { logger, signal }: StartOptions): Promise<RunningBerth> {
   await using opened = new AsyncDisposableStack()
-  const { dataDir } = config
-  opened.use(await claimDataDir(dataDir))
-  const key = await firstKey(config)
-  const upstream = opened.use(await openUpstream(config))
-  const state = join(dataDir, 'gateway')
-  await spawnGateway({ state, env: upstream.env, node: process.execPath, signal })
-  const gateway = openGatewayClient(controlSocket(state))
-  const driver = opened.use(
-    await openOciDriver({
-      ...hostPrograms(),
-      stateDir: join(dataDir, 'sandboxes'),
-      ...(config.ociRuntime === undefined ? {} : { runtime: config.ociRuntime }),
-      logger,
-    }),
-  )
+  opened.use(await claimDataDir(config.dataDir))
+  const apiKey = await prepareKey(config.dataDir)
+  const env = config.model === 'scripted' ? await scriptedUpstream(config.dataDir, opened) : config.upstream
+  const programs = hostPrograms()
+  const state = join(config.dataDir, 'gateway')
+  const { controlSocket, started } = await spawnGateway({ state, env, node: programs.node, signal })
+  const gateway = openGatewayClient(controlSocket)
+  await using undo = new AsyncDisposableStack()
+  if (started) undo.defer(() => endGateway(gateway))
+  const driver = opened.use(await openOciDriver({ stateDir: sandboxStateDir(config.dataDir), ...programs, logger }))
   signal.throwIfAborted()
-  const { host, port, allowedHosts = [], allowedOrigins = [] } = config
-  const listen = { host, port, allowedHosts, allowedOrigins }
-  const server = await startServer({ ...listen, dataDir, apiKey: key.value, driver, gateway, logger })
-  const parts = opened.move()
+  const { dataDir, host, port } = config
+  const parts = { driver, gateway, logger, allowedHosts: [], allowedOrigins: [] }
+  const server = await startServer({ dataDir, host, port, apiKey: apiKey.value, ...parts })
+  undo.move()
+  const rest = opened.move()
   return {
     url: server.url,
-    apiKey: key,
-    close: async () => {
+    apiKey,
+    close: async (what) => {
+      await using _rest = rest
       await server[Symbol.asyncDispose]()
-      // With no sandbox left there is nobody whose model calls the gateway would have to carry on.
-      if ((await driver.list()).length === 0) await gateway.shutdown()
-      await parts.disposeAsync()
+      if (what?.everything !== true) return
+      await endSandboxes(driver)
+      await endGateway(gateway)
     },
   }
 }
 
-async function firstKey({ apiKey, dataDir }: StartConfig): Promise<RunningBerth['apiKey']> {
-  const path = apiKeyPath(dataDir)
-  const known = apiKey ?? (await readApiKey(dataDir))
-  if (known !== undefined) {
-    if (apiKey !== undefined) await writeApiKey(dataDir, apiKey)
-    return { value: known, created: false, path }
-  }
+/** The key that the directory holds, or a new one that it holds from now on. */
+async function prepareKey(dataDir: string): Promise<ApiKey> {
+  const known = await readApiKey(dataDir)
+  if (known !== undefined) return { value: known, created: false, path: apiKeyPath(dataDir) }
   const { key } = newKey()
-  await writeApiKey(dataDir, key)
-  return { value: key, created: true, path }
+  return { value: key, created: true, path: await writeApiKey(dataDir, key) }
 }
 
-interface Upstream extends AsyncDisposable {
-  /** The gateway's whole environment. */
-  readonly env: Readonly<Record<string, string>>
-}
-
-async function openUpstream(config: StartConfig): Promise<Upstream> {
-  if (config.model === 'anthropic') {
-    const { upstreamUrl, upstreamKey } = config
-    return {
-      env: {
-        ...(upstreamUrl === undefined ? {} : { ANTHROPIC_BASE_URL: upstreamUrl }),
-        ...(upstreamKey === undefined ? {} : { ANTHROPIC_API_KEY: upstreamKey }),
-      },
-      [Symbol.asyncDispose]: () => Promise.resolve(),
-    }
-  }
-  // At a path of its own, so that a gateway that outlives this process finds the next one.
-  const path = join(config.dataDir, 'model.sock')
+/** Its socket has the same path after every start, so a gateway that lives on still finds it. */
+async function scriptedUpstream(dataDir: string, opened: AsyncDisposableStack): Promise<Record<string, string>> {
+  const path = join(dataDir, 'scripted.sock')
   await rm(path, { force: true })
-  const model = await startScriptedModel({ listen: { path } })
-  return {
-    env: { ANTHROPIC_BASE_URL: 'http://scripted-model', ANTHROPIC_API_KEY: 'scripted', BERTH_UPSTREAM_SOCKET: path },
-    [Symbol.asyncDispose]: () => model[Symbol.asyncDispose](),
+  opened.use(await startScriptedModel({ listen: { path } }))
+  return { ANTHROPIC_BASE_URL: 'http://scripted.invalid', ANTHROPIC_API_KEY: 'scripted', BERTH_UPSTREAM_SOCKET: path }
+}
+
+async function endSandboxes(driver: SandboxDriver): Promise<void> {
+  for (const { id } of await driver.list()) await driver.destroy(id)
+}
+
+/** Resolves when it no longer answers. */
+async function endGateway(gateway: GatewayClient): Promise<void> {
+  await gateway.shutdown()
+  const deadline = Date.now() + GATEWAY_END_MS
+  while (
+    Date.now() < deadline &&
+    (await gateway.health().then(
+      () => true,
+      () => false,
+    ))
+  ) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }

@@ -1,12 +1,10 @@
 import type { Finding } from '@berth/sandbox'
 import type { Command } from 'commander'
 import type { Context } from '../context.ts'
-import { driverFindings } from '../driver-findings.ts'
 import { examine } from '../examine.ts'
 import { exit } from '../exit.ts'
 import { jsonLine } from '../json-line.ts'
 import { neutraliseLine } from '../neutralise.ts'
-import { hostPrograms } from '../programs.ts'
 import { Screen, type Style } from '../screen.ts'
 import { addServeOptions, type ServeOptions, startConfig } from '../serve-config.ts'
 
@@ -29,7 +27,8 @@ export function addDoctor(program: Command, context: Context): void {
 
 async function doctor(options: DoctorOptions, context: Context): Promise<void> {
   const config = startConfig(options, context)
-  const findings = [...(await examine(config, hostPrograms())), ...(await driverFindings(config.dataDir))]
+  const { driverFindings } = await import('../driver-findings.ts')
+  const findings = [...(await examine(config)), ...(await driverFindings(config.dataDir))]
   using screen = Screen.of(context)
   const width = Math.max(...findings.map(({ what }) => what.length))
   for (const finding of findings)

@@ -16,7 +16,7 @@ import { Interrupts } from '../interrupts.ts'
 import { quickstartTask, type Task } from '../quickstart-task.ts'
 import { Screen } from '../screen.ts'
 import { addServeOptions, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
-import { type RunningBerth, startBerth, type StartConfig } from '../start.ts'
+import type { RunningBerth, StartConfig } from '../start.ts'
 import { Transcript } from '../transcript.ts'
 import { GivingUp, untilSignal } from '../until-signal.ts'
 
@@ -36,7 +36,7 @@ export function addQuickstart(program: Command, context: Context): void {
 async function quickstart(options: QuickstartOptions, context: Context): Promise<void> {
   if (options.once !== true) {
     const config = startConfig(options, context)
-    await withServer(config, context, async (running, screen) => {
+    await withServer({ config, context, once: false }, async (running, screen) => {
       await firstTask(running, { config, context, screen })
       printNext(running, screen)
       await untilSignal(context)
@@ -46,7 +46,7 @@ async function quickstart(options: QuickstartOptions, context: Context): Promise
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'))
   try {
     const config = { ...startConfig(options, context), dataDir, port: options.port ?? 0 }
-    await withServer(config, context, async (running, screen) => {
+    await withServer({ config, context, once: true }, async (running, screen) => {
       context.setExitCode((await firstTask(running, { config, context, screen })) ? exit.ok : exit.failure)
     })
   } finally {
@@ -54,9 +54,14 @@ async function quickstart(options: QuickstartOptions, context: Context): Promise
   }
 }
 
+interface Serving {
+  readonly config: StartConfig
+  readonly context: Context
+  readonly once: boolean
+}
+
 async function withServer(
-  config: StartConfig,
-  context: Context,
+  { config, context, once }: Serving,
   use: (running: RunningBerth, screen: Screen) => Promise<void>,
 ): Promise<void> {
   using screen = Screen.of(context)
@@ -64,13 +69,14 @@ async function withServer(
   screen.waitFor('starting')
   const logger = pino({ base: null, level: 'warn' }, destination({ dest: 2, sync: true }))
   using givingUp = new GivingUp(context)
+  const { startBerth } = await import('../start.ts')
   const running = await startBerth(config, { logger, signal: givingUp.signal })
   givingUp[Symbol.dispose]()
   screen.done()
   try {
     await use(running, screen)
   } finally {
-    await running.close()
+    await running.close({ everything: once })
   }
 }
 

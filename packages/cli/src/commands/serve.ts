@@ -2,7 +2,6 @@ import type { Command } from 'commander'
 import { destination, pino } from 'pino'
 import type { Context } from '../context.ts'
 import { addServeOptions, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
-import { startBerth } from '../start.ts'
 import { GivingUp, untilSignal } from '../until-signal.ts'
 
 export function addServe(program: Command, context: Context): void {
@@ -16,6 +15,7 @@ async function serve(options: ServeOptions, context: Context): Promise<void> {
   const logger = pino({ base: null }, destination({ dest: 2, sync: true }))
   if (config.model === 'scripted') context.stdout.write(`${modelLine(config)}\n`)
   using givingUp = new GivingUp(context)
+  const { startBerth } = await import('../start.ts')
   const running = await startBerth(config, { logger, signal: givingUp.signal })
   givingUp[Symbol.dispose]()
   if (running.apiKey.created)
