@@ -15,6 +15,8 @@ import { newKey } from '../src/domain/key.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
 import type { HttpConfig } from '../src/http/context.ts'
+import { addSdkMessages } from '../src/http/sdk-messages.ts'
+import { addSessionEvents } from '../src/http/session-events.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
 import type { Store } from '../src/store/store.ts'
 
@@ -48,7 +50,7 @@ export async function serveApp(config: Partial<HttpConfig> = {}): Promise<TestSe
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
   const engine = cleanup.use(await createEngine({ ...parts, driver: noSandboxes, gateway, epoch: 1 }))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, config: listening })
+  const app = createApp({ ...parts, engine, config: listening }, addSessionEvents, addSdkMessages)
   const server = createAdaptorServer({ fetch: app.fetch })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
