@@ -12,6 +12,8 @@ export interface RequestRecord {
   /** First line of the prompt whose script counts. */
   prompt: string
   headers: Record<string, string>
+  /** Names of the tools that were offered, in the order of the request. */
+  tools: string[]
   /** Content of the last user message. */
   last_user: ContentBlock[]
   /** HTTP status; null until it is sent. */

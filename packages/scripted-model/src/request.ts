@@ -12,6 +12,7 @@ export const messagesRequest = z.looseObject({
   messages: z.array(z.looseObject({ role: z.enum(['user', 'assistant', 'system']), content })).min(1),
   system: content.optional(),
   stream: z.boolean().optional(),
+  tools: z.array(z.looseObject({ name: z.string() })).optional(),
   output_config: z
     .looseObject({ format: z.looseObject({ type: z.string(), schema: z.unknown() }).nullish() })
     .nullish(),

@@ -157,6 +157,7 @@ function recordOf(
     step: position.step,
     prompt: firstLine(position.prompt),
     headers: Object.fromEntries(Object.keys(request.headers).map((name) => [name, header(request, name) ?? ''])),
+    tools: (body.tools ?? []).map(({ name }) => name),
     last_user: blocksOf(body.messages.findLast((message) => message.role === 'user')?.content),
     status: null,
     outcome: 'open',
