@@ -1,0 +1,95 @@
+/** What a Berth has on this machine: sandboxes with their processes, mounts, loop devices and cgroups, and its gateway. */
+import { type FSWatcher, watch } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hostPrograms, sandboxStateDir } from '@berth/cli/programs'
+import { controlSocket } from '@berth/gateway'
+import { isBerthError } from '@berth/protocol'
+import type { GatewayHealth } from '@berth/protocol/gateway'
+import { openGatewayClient } from '@berth/protocol/gateway-client'
+import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
+import { leftoversOf } from '@berth/sandbox/oci/leftovers'
+import { waitUntil } from './wait-until.ts'
+
+const CLEAN_MS = 30_000
+
+export class MachineTraces implements Disposable {
+  readonly stateDir: string
+  readonly #gatewayState: string
+  readonly #watcher: FSWatcher
+  readonly #ids = new Set<string>()
+
+  /** Before the server starts, so that no sandbox is missed. */
+  static async follow(dataDir: string): Promise<MachineTraces> {
+    await mkdir(sandboxStateDir(dataDir), { mode: 0o700 })
+    return new MachineTraces(dataDir)
+  }
+
+  private constructor(dataDir: string) {
+    this.stateDir = sandboxStateDir(dataDir)
+    this.#gatewayState = join(dataDir, 'gateway')
+    this.#watcher = watch(this.stateDir, (_event, name) => {
+      if (name?.startsWith('sbx_') === true) this.#ids.add(name)
+    })
+  }
+
+  /** Ids of all sandboxes that were ever made here. */
+  get sandboxIds(): readonly string[] {
+    return [...this.#ids]
+  }
+
+  /** One line for each thing that sandboxes of this Berth have on the machine, running ones included. */
+  ofSandboxes(): Promise<string[]> {
+    return leftoversOf(this.stateDir, this.sandboxIds)
+  }
+
+  /** Resolves when nothing of any sandbox is left; throws with what is. */
+  async untilNone(signal: AbortSignal = AbortSignal.timeout(CLEAN_MS)): Promise<void> {
+    let left: string[] = []
+    try {
+      await waitUntil('no sandbox is left', async () => (left = await this.ofSandboxes()).length === 0, signal)
+    } catch (error) {
+      throw new Error(`of sandboxes there is still:\n${left.join('\n')}`, { cause: error })
+    }
+  }
+
+  /** The driver over the same state, as a second server would have it: to look at sandboxes or to end them from outside. */
+  openDriver(): Promise<SandboxDriver> {
+    return openOciDriver({ ...hostPrograms(), stateDir: this.stateDir })
+  }
+
+  /** undefined: it does not run. */
+  async gateway(): Promise<GatewayHealth | undefined> {
+    try {
+      return await openGatewayClient(controlSocket(this.#gatewayState)).health()
+    } catch (error) {
+      if (isBerthError(error, 'unavailable')) return undefined
+      throw error
+    }
+  }
+
+  /** Ends whatever is left, no server being there to do it. */
+  async clear(): Promise<void> {
+    {
+      await using driver = await this.openDriver()
+      for (const { id } of await driver.list()) await driver.destroy(id)
+    }
+    const gateway = await this.gateway()
+    if (gateway === undefined) return
+    await openGatewayClient(controlSocket(this.#gatewayState)).shutdown()
+    await waitUntil('the gateway has ended', () => !isAlive(gateway.pid))
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher.close()
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

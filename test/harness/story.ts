@@ -1,0 +1,19 @@
+/** `story('…', async ({ berth }) => …)`: a test with a Berth that all stories of its file share; each one's sessions end with it. */
+import { test } from 'vitest'
+import { startTestBerth } from './test-berth.ts'
+
+const withBerth = test
+  .extend('start', { scope: 'file' }, () => startTestBerth)
+  .extend('shared', { scope: 'file' }, async ({ start }, { onCleanup }) => {
+    const berth = await start()
+    onCleanup(async () => {
+      await using _berth = berth
+      await berth.assertClean()
+    })
+    return berth
+  })
+
+export const story = withBerth.extend('berth', ({ shared }, { onCleanup }) => {
+  onCleanup(() => shared.endSessions())
+  return shared
+})
