@@ -1,12 +1,13 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { spawnGateway } from '@berth/gateway'
+import { controlSocket } from '@berth/gateway'
 import { openGatewayClient, type GatewayClient } from '@berth/protocol/gateway-client'
 import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import { startScriptedModel } from '@berth/scripted-model'
 import { claimDataDir, newKey, startServer } from '@berth/server'
 import type { Logger } from 'pino'
 import { apiKeyPath, readApiKey, writeApiKey } from './api-key-file.ts'
+import { keepGateway } from './keep-gateway.ts'
 import { hostPrograms, sandboxStateDir } from './programs.ts'
 
 export interface StartConfig {
@@ -49,10 +50,10 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   const env = config.model === 'scripted' ? await scriptedUpstream(config.dataDir, opened) : config.upstream
   const programs = hostPrograms()
   const state = join(config.dataDir, 'gateway')
-  const { controlSocket, started } = await spawnGateway({ state, env, node: programs.node, signal })
-  const gateway = openGatewayClient(controlSocket)
+  const keeper = opened.use(await keepGateway({ state, env, node: programs.node }, { logger, signal }))
+  const gateway = openGatewayClient(controlSocket(state))
   await using undo = new AsyncDisposableStack()
-  if (started) undo.defer(() => endGateway(gateway))
+  if (keeper.started) undo.defer(() => endGateway(gateway))
   const driver = opened.use(await openOciDriver({ stateDir: sandboxStateDir(config.dataDir), ...programs, logger }))
   signal.throwIfAborted()
   const { dataDir, host, port } = config
@@ -68,6 +69,7 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
       await server[Symbol.asyncDispose]()
       if (what?.everything !== true) return
       await endSandboxes(driver)
+      await keeper[Symbol.asyncDispose]()
       await endGateway(gateway)
     },
   }
