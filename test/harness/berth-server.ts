@@ -9,6 +9,8 @@ export interface ServerConfig {
   readonly dataDir: string
   /** Base URL of the model API. */
   readonly modelUrl: string
+  /** Further variables of the server's environment; these win. */
+  readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 export interface BerthServer {
@@ -23,11 +25,11 @@ export interface BerthServer {
 const MODEL_KEY = 'scripted'
 const START_MS = 30_000
 
-export async function startServerHere({ dataDir, modelUrl }: ServerConfig): Promise<BerthServer> {
+export async function startServerHere({ dataDir, modelUrl, env }: ServerConfig): Promise<BerthServer> {
   const lines: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
   const running = await startBerth(
-    { dataDir, host: '127.0.0.1', port: 0, model: 'anthropic', upstream: upstream(modelUrl) },
+    { dataDir, host: '127.0.0.1', port: 0, model: 'anthropic', upstream: { ...upstream(modelUrl), ...env } },
     { logger, signal: AbortSignal.timeout(START_MS) },
   )
   let stopped: Promise<void> | undefined
@@ -106,9 +108,9 @@ export class ServerProcess implements BerthServer {
   }
 }
 
-function launch({ dataDir, modelUrl }: ServerConfig, port: number): BerthProcess {
+function launch({ dataDir, modelUrl, env }: ServerConfig, port: number): BerthProcess {
   const args = ['serve', '--data-dir', dataDir, '--port', String(port), '--model', 'anthropic']
-  return new BerthProcess(args, upstream(modelUrl))
+  return new BerthProcess(args, { ...upstream(modelUrl), ...env })
 }
 
 function upstream(modelUrl: string): Record<string, string> {

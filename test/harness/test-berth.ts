@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import type { EventStreamParams } from '@anthropic-ai/sdk/resources/beta/sessions/events'
 import { type RequestRecord, type ScriptedModel, startScriptedModel } from '@berth/scripted-model'
-import { type BerthServer, ServerProcess, startServerHere } from './berth-server.ts'
+import { type BerthServer, type ServerConfig, ServerProcess, startServerHere } from './berth-server.ts'
 import { EventCollector, type StreamEvent } from './event-collector.ts'
 import { MachineTraces } from './machine-traces.ts'
 import { type Content, message } from './message.ts'
@@ -143,26 +143,42 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
   }
 }
 
+export interface TestBerthOptions {
+  /** Further variables of the server's environment; these win. */
+  readonly env?: Readonly<Record<string, string>>
+  /** The one key that the scripted model takes; default: any. */
+  readonly requireKey?: string
+  /** Called with the empty data directory, before the server starts. */
+  readonly prepare?: (dataDir: string) => Promise<unknown>
+}
+
 /** The server runs in this process. */
-export function startTestBerth(): Promise<TestBerth> {
-  return start(startServerHere)
+export function startTestBerth(options: TestBerthOptions = {}): Promise<TestBerth> {
+  return start(startServerHere, options)
 }
 
 /** The server is `bin/berth serve`, a process that can be killed and started again: `berth.server.kill()`, `berth.server.restart()`. */
-export function startKillableBerth(): Promise<TestBerth<ServerProcess>> {
-  return start((config) => ServerProcess.start(config))
+export function startKillableBerth(options: TestBerthOptions = {}): Promise<TestBerth<ServerProcess>> {
+  return start((config) => ServerProcess.start(config), options)
 }
 
 async function start<Server extends BerthServer>(
-  startServer: (config: { dataDir: string; modelUrl: string }) => Promise<Server>,
+  startServer: (config: ServerConfig) => Promise<Server>,
+  { env, requireKey, prepare }: TestBerthOptions,
 ): Promise<TestBerth<Server>> {
   await using opened = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'bt-'))
   opened.defer(() => rm(dir, { recursive: true, force: true }))
-  const model = opened.use(await startScriptedModel({ listen: { host: '127.0.0.1', port: 0 } }))
+  const model = opened.use(
+    await startScriptedModel({
+      listen: { host: '127.0.0.1', port: 0 },
+      ...(requireKey === undefined ? {} : { requireKey }),
+    }),
+  )
   const traces = opened.use(await MachineTraces.follow(dir))
   opened.defer(() => traces.clear())
-  const server = await startServer({ dataDir: dir, modelUrl: model.url })
+  await prepare?.(dir)
+  const server = await startServer({ dataDir: dir, modelUrl: model.url, env })
   opened.move()
   return new TestBerth({ dir, model, traces, server })
 }
