@@ -90,16 +90,14 @@ class OciDriver implements SandboxDriver {
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef> {
     await assertSpec(spec)
     const machine = await this.#readyMachine()
-    const stop = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])])
-    return this.#ids.run(spec.id, async () => {
-      for (;;) {
-        stop.throwIfAborted()
-        const ref = (await this.#existing(spec.id)) ?? (await this.#make(spec, machine, stop))
-        if (ref !== undefined) return ref
-        // Another process is making it.
-        await sleep(10, undefined, { signal: stop })
-      }
-    })
+    const timeout = AbortSignal.timeout(START_TIMEOUT_MS)
+    const stop = signal ? AbortSignal.any([timeout, signal]) : timeout
+    try {
+      return await this.#ids.run(spec.id, () => this.#createOrFind(spec, machine, stop))
+    } catch (error) {
+      if (!timeout.aborted || error !== timeout.reason) throw error
+      throw new BerthError('timeout', `sandbox ${spec.id} did not start within ${START_TIMEOUT_MS / 1000} s`)
+    }
   }
 
   async get(id: string): Promise<SandboxRef | undefined> {
@@ -149,24 +147,37 @@ class OciDriver implements SandboxDriver {
     }
   }
 
-  /** The sandbox of this id if it lives. Clears away one that never came to life; throws `conflict` for one that has ended. */
-  async #existing(id: string): Promise<SandboxRef | undefined> {
-    const dir = this.#parts.layout.sandbox(id)
-    const record = await sandboxFiles.readRecord(dir)
-    if (record === undefined) return undefined
-    const ref = await this.#ref(record)
-    const started = await sandboxFiles.hasStarted(dir)
-    if (started && ref.state === 'running') return ref
-    if (started) throw new BerthError('conflict', `sandbox ${id} has ended; destroy it first, or take another id`)
-    if (!(await isAlive(record.maker))) await removeSandbox(this.#parts, id)
-    return undefined
+  async #createOrFind(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef> {
+    for (;;) {
+      signal.throwIfAborted()
+      const existing = await this.#existing(spec.id)
+      const ref = existing === 'absent' ? await this.#make(spec, machine, signal) : existing
+      if (ref !== 'coming') return ref
+      await sleep(10, undefined, { signal })
+    }
   }
 
-  /** undefined: somebody else has the id. */
-  async #make(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef | undefined> {
+  /**
+   * The sandbox of this id if it lives; `coming` while another driver makes it. Clears away one whose maker died before it came to
+   * life. Throws `conflict` for one that has ended.
+   */
+  async #existing(id: string): Promise<SandboxRef | 'coming' | 'absent'> {
+    const dir = this.#parts.layout.sandbox(id)
+    const record = await sandboxFiles.readRecord(dir)
+    if (record === undefined) return 'absent'
+    const started = await sandboxFiles.hasStarted(dir)
+    const ref = await this.#ref(record)
+    if (started && ref.state === 'running') return ref
+    if (started) throw new BerthError('conflict', `sandbox ${id} has ended; destroy it first, or take another id`)
+    if (await isAlive(record.maker)) return 'coming'
+    await removeSandbox(this.#parts, id)
+    return 'absent'
+  }
+
+  async #make(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef | 'coming'> {
     const { layout, settings, slots, clock, logger } = this.#parts
     const made = await makeDirectory({ settings, layout, slots, machine, now: clock.now() }, spec)
-    if (made === undefined) return undefined
+    if (made === undefined) return 'coming'
     const dir = layout.sandbox(spec.id)
     try {
       const shim = {
@@ -180,7 +191,6 @@ class OciDriver implements SandboxDriver {
         layers: made.layers,
       }
       await startShim(shim, signal)
-      await sandboxFiles.writeStarted(dir)
     } catch (error) {
       await removeSandbox(this.#parts, spec.id)
       throw error

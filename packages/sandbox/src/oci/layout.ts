@@ -3,7 +3,7 @@ import { BerthError } from '@berth/protocol'
 import type { ProcessIdentity } from './process-identity.ts'
 
 /** Longest path of a unix socket, without the closing zero (sun_path of Linux). */
-const SOCKET_PATH_MAX = 107
+export const SOCKET_PATH_MAX = 107
 const ID_MAX = 32
 
 /**

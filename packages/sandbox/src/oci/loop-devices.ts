@@ -1,10 +1,10 @@
 import { readFile, readdir } from 'node:fs/promises'
 
-/** Loop devices (`loop3`) whose backing file's path ends like this. */
-export async function loopDevicesOf(imageSuffix: string): Promise<string[]> {
+/** Loop devices (`loop3`) whose backing file's path ends like this and has this in it. */
+export async function loopDevicesOf(imageSuffix: string, within = ''): Promise<string[]> {
   const devices = (await readdir('/sys/block').catch(() => [])).filter((name) => name.startsWith('loop'))
   const found = await Promise.all(devices.map(async (name) => ({ name, file: await backingFile(name) })))
-  return found.filter(({ file }) => file.endsWith(imageSuffix)).map(({ name }) => name)
+  return found.filter(({ file }) => file.endsWith(imageSuffix) && file.includes(within)).map(({ name }) => name)
 }
 
 async function backingFile(device: string): Promise<string> {

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol'
 import { CGROUP_PARENT, readCgroups } from './cgroup.ts'
@@ -44,13 +44,22 @@ export async function thisProcess(): Promise<ProcessIdentity> {
 }
 
 /**
- * A cgroup beside the sandboxes' own for their shims, where a service manager tracks processes by cgroup: it ends whatever is in
- * the server's when the server stops. Returns the files to enter by.
+ * Where a service manager tracks processes by cgroup, it ends whatever is in the server's when the server stops. There the shims get
+ * a cgroup beside the sandboxes' own; the answer are the files to enter by. Elsewhere there is nothing to leave, and entering costs
+ * some 10 ms: none.
  */
 export async function shimCgroup(cgroups: Cgroups): Promise<string[]> {
-  const tracked =
-    cgroups.version === 'v2' ? cgroups.mounts : cgroups.mounts.filter((mount) => mount.endsWith('/systemd'))
-  const dirs = tracked.map((mount) => join(mount, CGROUP_PARENT, 'shim-chains'))
-  for (const dir of dirs) await mkdir(dir, { recursive: true })
-  return dirs.map((dir) => join(dir, 'cgroup.procs'))
+  const own = parseOwnCgroups(await readFile('/proc/self/cgroup', 'utf8'))
+  const tracked = cgroups.version === 'v2' ? own.get('') : own.get('name=systemd')
+  const mount = cgroups.version === 'v2' ? cgroups.mounts[0] : cgroups.mounts.find((path) => path.endsWith('/systemd'))
+  if (tracked === undefined || tracked === '/' || mount === undefined) return []
+  const dir = join(mount, CGROUP_PARENT, 'shim-chains')
+  await mkdir(dir, { recursive: true })
+  return [join(dir, 'cgroup.procs')]
+}
+
+/** `/proc/<pid>/cgroup`: path by hierarchy, which is named by its controllers; v2 has the empty name. */
+export function parseOwnCgroups(text: string): Map<string, string> {
+  const lines = text.split('\n').map((line) => /^\d+:([^:]*):(.*)$/.exec(line))
+  return new Map(lines.flatMap((match) => (match ? [[match[1] ?? '', match[2] ?? '']] : [])))
 }

@@ -53,7 +53,7 @@ async function fillDirectory(making: Making, spec: SandboxSpec, draft: string): 
     makeRunDir(join(draft, 'run'), uidBase),
     makeDisk(draft, spec.limits.diskBytes, uidBase),
     sandboxFiles.writeUntil(draft, spec.until.getTime() - making.now),
-    sandboxFiles.writeRecord(draft, { id: spec.id, labels: spec.labels, uidBase, maker: making.machine.self, layers }),
+    sandboxFiles.writeRecord(draft, { id: spec.id, labels: spec.labels, uidBase, maker: making.machine.self }),
     writeFile(join(draft, 'config.json'), JSON.stringify(await config(making, spec, uidBase)), { mode: 0o600 }),
   ])
   return { uidBase, layers }

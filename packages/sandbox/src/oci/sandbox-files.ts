@@ -12,8 +12,6 @@ const sandboxRecord = z.object({
   uidBase: z.int(),
   /** The process that makes it. As long as this one lives, a sandbox without a shim is on its way. */
   maker: processIdentity,
-  /** Directories of which the root file system consists; they are in use as long as the sandbox exists. */
-  layers: z.array(z.string()),
 })
 export type SandboxRecord = z.infer<typeof sandboxRecord>
 
@@ -40,11 +38,7 @@ export const sandboxFiles = {
     return text === undefined ? undefined : shimRecord.parse(JSON.parse(text)).shim
   },
 
-  /** `started`: the runner has been launched; a sandbox that has not come so far holds nothing of value. */
-  async writeStarted(dir: string): Promise<void> {
-    await replaceFile(join(dir, 'started'), '')
-  },
-
+  /** `started`, written by the shim: the runner has been launched; a sandbox that has not come so far holds nothing of value. */
   async hasStarted(dir: string): Promise<boolean> {
     return (await readIfThere(join(dir, 'started'))) !== undefined
   },

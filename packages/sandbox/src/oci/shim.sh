@@ -43,6 +43,7 @@ launch() {
   # The output pipe's only writers are the runtime and the sandbox: its end of file is the sandbox's end.
   exec 4< <(exec "$BERTH_RUNTIME" --root "$BERTH_RUNTIME_ROOT" --log shim.log run --detach --bundle . "$BERTH_ID" 2>&1 3>&-)
   wait $! || fail 'the runtime could not start the sandbox'
+  : >started
   echo started >&3
   exec 3>&-
 }

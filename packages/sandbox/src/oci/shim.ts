@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { BerthError } from '@berth/protocol'
@@ -25,7 +25,7 @@ export interface ShimSettings {
 }
 
 /** Shell script; beside this file in the sources and in a bundle. */
-const script = join(import.meta.dirname, 'shim.sh')
+export const shimScript = join(import.meta.dirname, 'shim.sh')
 
 /**
  * Starts the shim, detached: nothing that happens to this process reaches it from then on. Resolves when it has launched the
@@ -39,14 +39,14 @@ export async function startShim(settings: ShimSettings, signal: AbortSignal): Pr
       ...words(
         '--mount --propagation slave --pid --fork --kill-child=KILL --mount-proc -- /bin/bash --noprofile --norc',
       ),
-      script,
+      shimScript,
     ],
     { detached: true, cwd: '/', env: environment(settings), stdio: ['pipe', 'ignore', log.fd, 'pipe'] },
   )
   child.unref()
   const answer = readAnswer(child)
   try {
-    await admit(child, settings.dir)
+    await admit(child, settings)
     const text = await abortable(answer, signal)
     if (text !== 'started') throw new BerthError('unavailable', await explain(settings, text))
   } finally {
@@ -57,11 +57,12 @@ export async function startShim(settings: ShimSettings, signal: AbortSignal): Pr
 }
 
 /** The shim does nothing before it is on record: a process that nobody could find again must not come to be. */
-async function admit(child: ChildProcess, dir: string): Promise<void> {
+async function admit(child: ChildProcess, settings: ShimSettings): Promise<void> {
   if (child.pid === undefined) throw new BerthError('unavailable', 'cannot start /usr/bin/unshare')
   const identity = await identify(child.pid)
   if (identity === undefined) throw new BerthError('unavailable', 'the sandbox shim ended at once')
-  await sandboxFiles.writeShim(dir, identity)
+  await sandboxFiles.writeShim(settings.dir, identity)
+  for (const procs of settings.join) await writeFile(procs, String(identity.pid))
   child.stdin?.on('error', () => {})
   child.stdin?.end('go\n')
 }

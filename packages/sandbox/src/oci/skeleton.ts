@@ -105,7 +105,8 @@ async function put(path: string, text: string): Promise<void> {
 }
 
 async function copyLinks(from: string, to: string): Promise<void> {
-  for (const name of await readdir(from).catch(() => [])) await copyLink(join(from, name), join(to, name))
+  const names = await readdir(from).catch(() => [])
+  await Promise.all(names.map((name) => copyLink(join(from, name), join(to, name))))
 }
 
 /** Copies a symbolic link that leads into /usr, and not into /usr/local; anything else is the host's own business. */

@@ -1,0 +1,28 @@
+import { describe } from 'vitest'
+import { capabilities } from './capabilities.ts'
+import type { DriverUnderTest } from './context.ts'
+import { faults } from './faults.ts'
+import { idempotency } from './idempotency.ts'
+import { isolation } from './isolation.ts'
+import { labels } from './labels.ts'
+import { lifecycle } from './lifecycle.ts'
+import { limits } from './limits.ts'
+
+export type { DriverUnderTest, OpenInput } from './context.ts'
+export { probeRunner } from './probe.ts'
+
+/**
+ * Holds a driver to the sentences of `driver.ts`, one test each (vitest). Every test opens the driver on a state directory of its
+ * own, with the suite's probe as the runner, and removes what it made. A promise that a driver does not keep is named in `skip`.
+ */
+export function describeSandboxDriver(name: string, test: DriverUnderTest): void {
+  describe(`sandbox driver ${name}`, () => {
+    lifecycle(test)
+    idempotency(test)
+    limits(test)
+    isolation(test)
+    labels(test)
+    faults(test)
+    capabilities(test)
+  })
+}

@@ -1,0 +1,28 @@
+import { join } from 'node:path'
+import type { DriverUnderTest, OpenInput } from '../conformance/index.ts'
+import type { SandboxDriver } from '../driver.ts'
+import { openOciDriver } from './driver.ts'
+import { leftoversOf } from './leftovers.ts'
+import { killProcess } from './process-identity.ts'
+import { sandboxFiles } from './sandbox-files.ts'
+
+/** Opens the driver with one runtime. The CLI's place is taken by Node: the suite never starts it. */
+function open(runtime: string, { stateDir, runner }: OpenInput): Promise<SandboxDriver> {
+  return openOciDriver({ stateDir, runtime, runner, node: process.execPath, claude: process.execPath })
+}
+
+export const openCrun = (input: OpenInput): Promise<SandboxDriver> => open('/usr/bin/crun', input)
+export const openRunc = (input: OpenInput): Promise<SandboxDriver> => open('/usr/sbin/runc', input)
+
+/** The driver as the conformance suite takes it. */
+export function ociUnderTest(runtime: 'crun' | 'runc'): DriverUnderTest {
+  return {
+    open: runtime === 'crun' ? openCrun : openRunc,
+    openIn: { module: import.meta.url, export: runtime === 'crun' ? 'openCrun' : 'openRunc' },
+    crash: async ({ stateDir }, { id }) => {
+      const shim = await sandboxFiles.readShim(join(stateDir, id))
+      if (shim !== undefined) await killProcess(shim)
+    },
+    leftovers: ({ stateDir }, ids) => leftoversOf(stateDir, ids),
+  }
+}
