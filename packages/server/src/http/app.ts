@@ -32,6 +32,7 @@ export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
   })
   app.onError((error, c) => answerError(c, error, deps.logger))
   app.use(requestId(deps))
+  app.use(endHeadAnswers)
   // Probes come from wherever the operator's machinery runs, and learn nothing.
   addHealth(app, deps)
   app.use(checkOrigin(deps.config))
@@ -51,6 +52,13 @@ export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
   })
   return app
 }
+
+/** HEAD runs the route of GET; nobody reads its answer, so that a stream has to be told. */
+const endHeadAnswers = createMiddleware<AppEnv>(async (c, next) => {
+  await next()
+  // Not waited for: a source may take its time to end.
+  if (c.req.method === 'HEAD') c.res.body?.cancel().catch(() => undefined)
+})
 
 /** Also what a browser asks before it calls across origins; it carries no key then. */
 function answerOptions(methodsOf: () => (path: string) => string[] | undefined) {

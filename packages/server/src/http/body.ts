@@ -17,6 +17,9 @@ export const readBody = createMiddleware<AppEnv>(async (c, next) => {
   const stream = withBody.has(c.req.method) ? c.req.raw.body : null
   const bytes = stream === null ? undefined : await readBounded(stream)
   if (bytes === undefined || bytes.byteLength === 0) return next()
+  if ((c.req.header('content-encoding') ?? 'identity') !== 'identity') {
+    throw new BerthError('invalid_request', 'content-encoding: must be left out; compressed bodies are not read')
+  }
   const type = c.req.header('content-type') ?? ''
   if (!jsonType.test((type.split(';')[0] ?? '').trim())) {
     throw new BerthError('invalid_request', 'content-type: must be application/json')

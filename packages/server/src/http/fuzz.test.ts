@@ -1,0 +1,189 @@
+/** Whatever comes in, the answer is one that the API describes, and never a fault of the server. */
+import { errorEnvelope } from '@berth/protocol/api/error'
+import * as fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { serveApp, type TestServer } from '../../test/serve-app.ts'
+
+let server: TestServer
+let ids: Record<'agent' | 'environment' | 'session', string>
+beforeAll(async () => {
+  server = await serveApp()
+  const agent = await server.client.beta.agents.create({ name: 'A', model: 'm' })
+  const environment = await server.client.beta.environments.create({ name: 'e' })
+  const session = await server.client.beta.sessions.create({ agent: agent.id, environment_id: environment.id })
+  ids = { agent: agent.id, environment: environment.id, session: session.id }
+})
+afterAll(() => server[Symbol.asyncDispose]())
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+
+const toolset: Json = {
+  type: 'agent_toolset_20260401',
+  default_config: { enabled: true, permission_policy: { type: 'always_ask' } },
+  configs: [
+    { name: 'bash', enabled: true, permission_policy: { type: 'always_allow' } },
+    { name: 'web_fetch', enabled: false },
+  ],
+}
+const custom: Json = {
+  type: 'custom',
+  name: 'ask',
+  description: 'd',
+  input_schema: { type: 'object', properties: { q: { type: 'string' } }, required: ['q'] },
+}
+const agentBody: Json = {
+  name: 'A',
+  model: { id: 'm', effort: 'high', speed: 'standard' },
+  description: 'd',
+  system: 's',
+  tools: [toolset, custom],
+  mcp_servers: [],
+  skills: [],
+  multiagent: null,
+  execution_identity: { type: 'service_account' },
+  metadata: { a: '1' },
+}
+const environmentBody: Json = {
+  name: 'e',
+  description: null,
+  config: {
+    type: 'cloud',
+    networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false },
+    packages: { apt: [] },
+    berth: { driver: 'oci', image: null, resources: { cpus: 1, memory_mib: 512 }, model_retries: 2 },
+  },
+  metadata: { a: '1' },
+  scope: 'organization',
+}
+
+/** The same value with one part of it, anywhere, replaced, taken out, or joined by another. */
+function mutate(value: Json, path: number[], odd: Json): Json {
+  const [step = 0, ...rest] = path
+  if (path.length === 0 || value === null || typeof value !== 'object') return odd
+  if (Array.isArray(value)) {
+    const at = value.length === 0 ? 0 : step % (value.length + 1)
+    return at === value.length
+      ? [...value, odd]
+      : value.map((part, index) => (index === at ? mutate(part, rest, odd) : part))
+  }
+  const keys = Object.keys(value)
+  const at = step % (keys.length + 2)
+  if (at === keys.length) return { ...value, [JSON.stringify(odd)]: odd }
+  const key = keys[at % keys.length] ?? 'x'
+  if (at > keys.length) return Object.fromEntries(Object.entries(value).filter(([name]) => name !== keys[0]))
+  return { ...value, [key]: mutate(value[key] ?? null, rest, odd) }
+}
+
+const odd: fc.Arbitrary<Json> = fc.oneof(
+  fc.constantFrom<Json>(
+    '',
+    '__proto__',
+    'constructor',
+    '\u0000',
+    '\ud800',
+    '../../etc/passwd',
+    '%00',
+    "' OR 1=1 --",
+    '🙂'.repeat(300),
+  ),
+  fc.constantFrom<Json>(
+    -1,
+    0,
+    1.5,
+    1e308,
+    2 ** 53,
+    [],
+    {},
+    [[]],
+    null,
+    true,
+    [null],
+    { type: null },
+    { type: 'cloud' },
+    { type: 'custom' },
+  ),
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.integer(),
+)
+const path = fc.array(fc.nat({ max: 40 }), { maxLength: 6 })
+
+function expectSound(status: number, body: string, what: string): void {
+  expect([200, 400, 404, 405, 409, 413, 501], `${what} → ${status} ${body.slice(0, 500)}`).toContain(status)
+  if (status !== 200) errorEnvelope.parse(JSON.parse(body))
+  expect(server.logged).toEqual([])
+}
+
+async function send(method: string, path: string, body?: Json): Promise<void> {
+  const text = body === undefined ? undefined : JSON.stringify(body)
+  const answer = await server.fetch(path, { method, ...(text === undefined ? {} : { body: text }) })
+  expectSound(answer.status, await answer.text(), `${method} ${path} ${text ?? ''}`)
+}
+
+/** The routes as they are written; `:agent` stands for the id of one that exists. */
+const bodies: [string, Json][] = [
+  ['/v1/agents', agentBody],
+  ['/v1/agents/:agent', { ...agentBody, version: 1 }],
+  ['/v1/environments', environmentBody],
+  ['/v1/environments/:environment', environmentBody],
+  ['/v1/sessions', {}],
+  ['/v1/sessions/:session', { title: 't', metadata: { a: null }, agent: { tools: [toolset, custom] } }],
+  ['/berth/v1/keys', { name: 'k' }],
+]
+
+const withIds = (path: string) =>
+  path.replace(':agent', ids.agent).replace(':environment', ids.environment).replace(':session', ids.session)
+
+test.each(bodies)('POST %s', async (route, valid) => {
+  const base: Json =
+    route === '/v1/sessions'
+      ? {
+          agent: { type: 'agent_with_overrides', id: ids.agent, version: 1, model: 'm', system: null, tools: [custom] },
+          environment_id: ids.environment,
+          title: 't',
+          metadata: {},
+          initial_events: [],
+          resources: [],
+          vault_ids: [],
+          budget: null,
+        }
+      : valid
+  await fc.assert(
+    fc.asyncProperty(path, odd, (steps, value) => send('POST', withIds(route), mutate(base, steps, value))),
+    { numRuns: 60 },
+  )
+})
+
+test('any query and any id', async () => {
+  const lists = ['/v1/agents', '/v1/environments', '/v1/sessions', '/berth/v1/keys', '/v1/agents/:agent/versions']
+  const names = [
+    'limit',
+    'page',
+    'order',
+    'created_at[gte]',
+    'created_at[lt]',
+    'statuses[]',
+    'agent_id',
+    'agent_version',
+    'version',
+  ]
+  const query = fc.dictionary(fc.constantFrom(...names), fc.string({ unit: 'binary', maxLength: 20 }), { maxKeys: 3 })
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...lists), query, (list, given) =>
+      send('GET', `${withIds(list)}?${new URLSearchParams(given).toString()}`),
+    ),
+    { numRuns: 100 },
+  )
+  const singles = ['/v1/agents/', '/v1/environments/', '/v1/sessions/']
+  const id = fc
+    .string({ unit: 'binary', minLength: 1, maxLength: 30 })
+    .filter((text) => text.isWellFormed() && !/^\.\.?$/.test(text))
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...singles),
+      fc.constantFrom('GET', 'DELETE', 'POST'),
+      id,
+      (single, method, text) => send(method, single + encodeURIComponent(text), ...(method === 'POST' ? [{}] : [])),
+    ),
+    { numRuns: 100 },
+  )
+})
