@@ -24,6 +24,7 @@ export interface TestServer extends AsyncDisposable {
   readonly url: string
   readonly port: number
   readonly store: Store
+  readonly databasePath: string
   readonly key: string
   readonly client: Anthropic
   /** A key of another workspace, which is made for it. */
@@ -41,7 +42,8 @@ export async function serveApp(config: Partial<HttpConfig> = {}): Promise<TestSe
   await using cleanup = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'berth-http-'))
   cleanup.defer(() => rm(dir, { recursive: true }))
-  const store = cleanup.use(await openSqliteStore(join(dir, 'berth.db')))
+  const databasePath = join(dir, 'berth.db')
+  const store = cleanup.use(await openSqliteStore(databasePath))
   const ids = createIds(systemClock)
   const logged: string[] = []
   const logger = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) })
@@ -67,6 +69,7 @@ export async function serveApp(config: Partial<HttpConfig> = {}): Promise<TestSe
     url,
     port: address.port,
     store,
+    databasePath,
     key,
     client: clientOf(url, key),
     otherWorkspaceKey: () => addKey(store, 'wrkspc_other'),

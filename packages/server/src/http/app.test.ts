@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { DatabaseSync } from 'node:sqlite'
 import { text } from 'node:stream/consumers'
 import { errorCodes } from '@berth/protocol'
 import { errorEnvelope } from '@berth/protocol/api/error'
@@ -254,6 +255,26 @@ test('pages of other origins may not call, those that are listed may', async () 
   expect(preflight.status).toBe(204)
   expect(preflight.headers.get('access-control-allow-headers')).toBe('authorization')
   expect(preflight.headers.get('access-control-allow-origin')).toBe('https://console.example')
+})
+
+test('a fault of the server is logged under the id of the request, and hidden', async () => {
+  await using own = await serveApp()
+  const { id } = await own.client.beta.agents.create({ name: 'A', model: 'm' })
+  const database = new DatabaseSync(own.databasePath)
+  database.exec(`UPDATE agent_versions SET body = '{"secret":1' WHERE agent_id = '${id}'`)
+  database.close()
+  const answer = await own.fetch(`/v1/agents/${id}`)
+  const requestId = answer.headers.get('request-id') ?? ''
+  await expectError(answer, 'internal', /^internal server error$/)
+  expect(own.logged).toHaveLength(1)
+  expect(own.logged[0]).toContain(requestId)
+  expect(own.logged[0]).toContain('SyntaxError')
+})
+
+test('while the store is away, clients are told to come back', async () => {
+  await using own = await serveApp()
+  await own.store[Symbol.asyncDispose]()
+  await expectError(await own.fetch('/v1/agents'), 'unavailable', /store/)
 })
 
 test('health needs no key; readiness asks the engine', async () => {
