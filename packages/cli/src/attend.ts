@@ -29,6 +29,7 @@ type Idle = Extract<StreamEvent, { type: 'session.status_idle' }>
 export async function attend(client: Anthropic, sessionId: string, attending: Attending): Promise<Outcome> {
   const { screen, interrupts, show } = attending
   const calls = new Map<string, Call>()
+  const answered = new Set<string>()
   const onReconnect = (): void => screen.waitFor('reconnecting')
   screen.waitFor('waiting for the sandbox')
   for await (const event of follow(client, sessionId, {
@@ -43,7 +44,7 @@ export async function attend(client: Anthropic, sessionId: string, attending: At
       return { exitCode: exit.failure, atRest: false }
     if (event.type !== 'session.status_idle') continue
     screen.done()
-    const outcome = await answer(event, calls, { ...attending, client, sessionId })
+    const outcome = await answer(event, { ...attending, client, sessionId, calls, answered })
     if (outcome !== undefined) return outcome
   }
   screen.done()
@@ -53,14 +54,13 @@ export async function attend(client: Anthropic, sessionId: string, attending: At
 interface Answering extends Attending {
   readonly client: Anthropic
   readonly sessionId: string
+  readonly calls: ReadonlyMap<string, Call>
+  /** Calls that were confirmed: a server may still name them until it has taken the answers up. */
+  readonly answered: Set<string>
 }
 
 /** Undefined when the turn goes on. */
-async function answer(
-  idle: Idle,
-  calls: ReadonlyMap<string, Call>,
-  attending: Answering,
-): Promise<Outcome | undefined> {
+async function answer(idle: Idle, attending: Answering): Promise<Outcome | undefined> {
   const { screen, interrupts } = attending
   const reason = idle.stop_reason
   switch (reason.type) {
@@ -76,7 +76,7 @@ async function answer(
       screen.notice('the turn stopped: the model refused')
       return { exitCode: exit.failure, atRest: true }
     case 'requires_action':
-      return approve(reason.event_ids, calls, attending)
+      return approve(reason.event_ids, attending)
     default:
       // A newer server may know reasons that this client does not: waiting on would be for ever.
       screen.notice('the turn stopped for a reason that this version does not know')
@@ -84,26 +84,17 @@ async function answer(
   }
 }
 
-async function approve(
-  ids: readonly string[],
-  calls: ReadonlyMap<string, Call>,
-  attending: Answering,
-): Promise<Outcome | undefined> {
-  const { client, sessionId, screen, context, interrupts } = attending
-  const pending = ids.map((id) => calls.get(id)).filter((call) => call !== undefined)
-  const custom = pending.find((call) => call.type === 'agent.custom_tool_use')
-  const waiting: Outcome = { exitCode: exit.waiting, atRest: false }
-  if (custom !== undefined || pending.length < ids.length) {
-    screen.notice(
-      `the agent waits for the result of a custom tool, which only a program can send, to session ${sessionId}`,
-    )
-    return waiting
-  }
-  if (!attending.mayAsk) {
-    screen.notice(
-      `the agent waits for an approval of ${ids.length === 1 ? 'a tool call' : `${ids.length} tool calls`} in session ${sessionId}`,
-    )
-    return waiting
+async function approve(ids: readonly string[], attending: Answering): Promise<Outcome | undefined> {
+  const { client, sessionId, screen, context, interrupts, calls, answered } = attending
+  const open = ids.filter((id) => !answered.has(id))
+  if (open.length === 0) return undefined
+  const pending = open.map((id) => calls.get(id)).filter((call) => call !== undefined)
+  const onlyPrograms = pending.length < open.length || pending.some((call) => call.type === 'agent.custom_tool_use')
+  if (onlyPrograms || !attending.mayAsk) {
+    const many = open.length === 1 ? 'a tool call' : `${open.length} tool calls`
+    const what = onlyPrograms ? 'the result of a custom tool, which only a program can send' : `an approval of ${many}`
+    screen.notice(`the agent waits for ${what}, in session ${sessionId}`)
+    return { exitCode: exit.waiting, atRest: false }
   }
   const confirmations = await confirmCalls(pending, {
     input: context.stdin,
@@ -111,7 +102,11 @@ async function approve(
     signal: interrupts.leaving,
     onInterrupt: () => interrupts.interrupt(),
   })
-  if (confirmations === undefined) return interrupts.interrupted && !interrupts.leaving.aborted ? undefined : waiting
+  if (confirmations === undefined) {
+    if (interrupts.leaving.aborted) return { exitCode: exit.interrupted, atRest: false }
+    return interrupts.interrupted ? undefined : { exitCode: exit.waiting, atRest: false }
+  }
   await client.beta.sessions.events.send(sessionId, { events: confirmations })
+  for (const id of open) answered.add(id)
   return undefined
 }

@@ -20,7 +20,8 @@ export class Transcript {
   readonly #screen: Screen
   readonly #verbose: boolean
   readonly #inputs: boolean
-  readonly #asked = new Set<string>()
+  /** Inputs come twice, the second time when the agent has taken them up. */
+  readonly #inputsSeen = new Set<string>()
   #preview: Preview | undefined
 
   constructor({ screen, verbose, inputs }: TranscriptOptions) {
@@ -34,17 +35,20 @@ export class Transcript {
     else if (event.type === 'event_delta') this.#extend(event)
     else if (event.type === 'agent.message' && event.id === this.#preview?.id) this.#close(textOfMessage(event))
     else if (event.type === 'span.model_request_end') this.#close(undefined)
-    else if (event.type === 'user.message' && !this.#takeInput(event.id)) return
-    else {
-      const entry = entryOf(event)
-      if (entry !== undefined) this.#print(entry)
-    }
+    else if (event.type === 'user.message' || event.type === 'user.interrupt') this.#showInput(event)
+    else this.#printEvent(event)
   }
 
-  #takeInput(id: string): boolean {
-    if (!this.#inputs || this.#asked.has(id)) return false
-    this.#asked.add(id)
-    return true
+  #showInput(event: Extract<StreamEvent, { type: 'user.message' | 'user.interrupt' }>): void {
+    const hidden = event.type === 'user.message' && !this.#inputs
+    if (hidden || this.#inputsSeen.has(event.id)) return
+    this.#inputsSeen.add(event.id)
+    this.#printEvent(event)
+  }
+
+  #printEvent(event: StreamEvent): void {
+    const entry = entryOf(event)
+    if (entry !== undefined) this.#print(entry)
   }
 
   #print(entry: Entry): void {

@@ -64,6 +64,8 @@ export const recordedEvents: SessionEvent[] = [
   },
   { id: 'sevt_13', type: 'session.status_rescheduled', processed_at },
   { id: 'sevt_14', type: 'session.status_running', processed_at },
+  { id: 'sevt_17', type: 'user.interrupt', processed_at: null },
+  { id: 'sevt_17', type: 'user.interrupt', processed_at },
   {
     id: 'sevt_15',
     type: 'agent.message',
