@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol'
 import type { ProcessIdentity } from './process-identity.ts'
@@ -42,7 +43,7 @@ export function layout(stateDir: string): Layout {
     empty: join(stateDir, '.empty'),
     runtime: join(stateDir, '.runtime'),
     sandbox: (id) => join(stateDir, id),
-    draft: (kind, id, maker) => join(stateDir, `.${kind}.${id}.${maker.pid}.${maker.start}.${process.hrtime.bigint()}`),
+    draft: (kind, id, maker) => join(stateDir, `.${kind}.${id}.${maker.pid}.${maker.start}.${randomInt(2 ** 47)}`),
   }
 }
 

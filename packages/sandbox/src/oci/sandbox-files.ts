@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -52,7 +53,7 @@ export const sandboxFiles = {
 }
 
 export async function replaceFile(path: string, text: string): Promise<void> {
-  const draft = `${path}.${process.pid}.${process.hrtime.bigint()}`
+  const draft = `${path}.${randomInt(2 ** 47)}`
   await writeFile(draft, text, { mode: 0o600 })
   await rename(draft, path)
 }

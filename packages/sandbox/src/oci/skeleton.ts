@@ -4,6 +4,7 @@ import {
   copyFile,
   lstat,
   mkdir,
+  mkdtemp,
   readdir,
   readlink,
   rename,
@@ -56,10 +57,11 @@ const written: Readonly<Record<string, string>> = {
 export async function ensureSkeleton(dir: string): Promise<string> {
   const path = join(dir, await hostFingerprint())
   if (await exists(path)) return path
-  const draft = `${path}.${process.pid}.${Date.now()}`
-  await mkdir(draft, { recursive: true, mode: 0o755 })
+  await mkdir(dir, { recursive: true, mode: 0o755 })
+  const draft = await mkdtemp(`${path}.`)
   try {
     await fill(draft)
+    await chmod(draft, 0o755)
     await rename(draft, path)
   } catch (error) {
     await rm(draft, { recursive: true, force: true })
@@ -119,10 +121,9 @@ async function copyLink(from: string, to: string): Promise<void> {
 
 async function hostFingerprint(): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify([written, copied, mountPoints, fileMountPoints, rootLinks]))
-  for (const name of [...copied, ...rootLinks, 'etc/alternatives', 'etc/ssl/certs']) {
-    const at = await lstat(join('/', name)).catch(() => undefined)
-    hash.update(`${name} ${at?.mtimeMs} ${at?.size}\n`)
-  }
+  const names = [...copied, ...rootLinks, 'etc/alternatives', 'etc/ssl/certs']
+  const stats = await Promise.all(names.map((name) => lstat(join('/', name)).catch(() => undefined)))
+  stats.forEach((at, index) => hash.update(`${names[index]} ${at?.mtimeMs} ${at?.size}\n`))
   return hash.digest('hex').slice(0, 16)
 }
 
