@@ -33,6 +33,21 @@ describe('what the CLI sends', () => {
         { role: 'system', content: [{ type: 'text', text: 'reminder' }] },
         { role: 'system', content: [{ type: 'tool_addition', tool: { type: 'tool_reference', name: 'WebFetch' } }] },
         {
+          role: 'system',
+          content: [
+            {
+              type: 'tool_addition',
+              tool: {
+                type: 'tool_definition',
+                definition: {
+                  name: 'X',
+                  input_schema: { properties: { file_id: { type: 'string' }, source: { type: 'string' } } },
+                },
+              },
+            },
+          ],
+        },
+        {
           role: 'assistant',
           content: [
             { type: 'thinking', thinking: '…', signature: 'sig' },

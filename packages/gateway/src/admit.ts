@@ -9,6 +9,7 @@
 import type { SessionRoute } from '@berth/protocol/gateway'
 import { z } from 'zod'
 import { allowsServerTool } from './betas.ts'
+import { measureJson } from './json-shape.ts'
 import { Refusal } from './refusal.ts'
 
 export type Policy = Pick<SessionRoute, 'models' | 'server_tools'>
@@ -21,7 +22,10 @@ export interface Admitted {
   readonly stream: boolean
 }
 
-const MAX_DEPTH = 32
+/** A conversation of ten thousand messages has about a hundred thousand. */
+const MAX_NODES = 500_000
+const MAX_DEPTH = 100
+const MAX_FIELDS = 100
 
 const blockType = z.enum([
   'text',
@@ -48,28 +52,30 @@ const blockType = z.enum([
   'fallback',
 ])
 
-const blocks = z.array(
-  z.looseObject({
-    type: blockType,
-    content: z.union([z.string(), z.array(z.unknown()), z.looseObject({}), z.null()]).optional(),
-  }),
-)
-const content = z.union([z.string(), blocks])
+const block = z.looseObject({
+  type: blockType,
+  content: z.union([z.string(), z.array(z.unknown()), z.looseObject({}), z.null()]).optional(),
+})
+const content = z.union([z.string(), z.array(z.unknown())])
+const message = z.looseObject({ role: z.enum(['user', 'assistant', 'system']), content })
 const loose = z.looseObject({})
 const tool = z.looseObject({ type: z.string().nullish(), name: z.string().optional(), model: z.string().optional() })
 const edit = z.looseObject({
   type: z.enum(['clear_thinking_20251015', 'clear_tool_uses_20250919', 'compact_20260112']),
 })
 
+const fallback = z.looseObject({ model: z.string() })
+
+/** Lists hold what they hold until their turn comes: one part is read at a time, so that the first thing wrong ends the work. */
 const request = z.strictObject({
   model: z.string().min(1).max(256),
-  messages: z.array(z.looseObject({ role: z.enum(['user', 'assistant', 'system']), content })),
+  messages: z.array(z.unknown()),
   max_tokens: z.int().positive().optional(),
   system: content.optional(),
-  tools: z.array(tool).optional(),
+  tools: z.array(z.unknown()).optional(),
   tool_choice: loose.optional(),
   stream: z.boolean().optional(),
-  stop_sequences: z.array(z.string()).optional(),
+  stop_sequences: z.array(z.unknown()).optional(),
   temperature: z.number().optional(),
   top_p: z.number().optional(),
   top_k: z.number().optional(),
@@ -80,25 +86,62 @@ const request = z.strictObject({
   metadata: loose.optional(),
   service_tier: z.enum(['auto', 'standard_only']).optional(),
   speed: z.literal('standard').nullish(),
-  context_management: z.strictObject({ edits: z.array(edit).optional() }).nullish(),
+  context_management: z.strictObject({ edits: z.array(z.unknown()).optional() }).nullish(),
   compaction: z.strictObject({ type: z.literal('summarize'), instructions: z.string().nullish() }).nullish(),
-  fallbacks: z.union([z.literal('default'), z.array(z.looseObject({ model: z.string() }))]).nullish(),
+  fallbacks: z.union([z.literal('default'), z.array(z.unknown())]).nullish(),
 })
 type ModelRequest = z.infer<typeof request>
 
-export function admit(bytes: Uint8Array, endpoint: Endpoint, policy: Policy): Admitted {
-  const parsed = request.safeParse(parseJson(bytes))
-  if (!parsed.success) throw new Refusal(400, describe(parsed.error))
-  const body = parsed.data
-  if (endpoint === 'messages' && body.max_tokens === undefined) throw new Refusal(400, 'max_tokens: is required')
-  checkModels(body, policy)
-  body.tools?.forEach((each, index) => checkTool(each, `tools.${index}`, policy))
-  examine(body.system, 'system', policy)
-  examine(body.messages, 'messages', policy)
-  return { body: serialise(body), model: body.model, stream: body.stream === true }
+export function admit(bytes: Buffer, endpoint: Endpoint, policy: Policy): Admitted {
+  const json = parseJson(bytes)
+  if (typeof json === 'object' && json !== null && Object.keys(json).length > MAX_FIELDS) {
+    throw new Refusal(400, 'The request has too many fields')
+  }
+  const given = read(request, json, 'body')
+  if (endpoint === 'messages' && given.max_tokens === undefined) throw new Refusal(400, 'max_tokens: is required')
+  checkModels(given, policy)
+  given.context_management?.edits?.forEach((each, index) => read(edit, each, `context_management.edits.${index}`))
+  const tools = given.tools?.map((each, index) => readTool(each, `tools.${index}`, policy))
+  const system = given.system === undefined ? undefined : readContent(given.system, 'system', policy)
+  const messages = given.messages.map((each, index) => {
+    const at = `messages.${index}`
+    const { content, ...rest } = read(message, each, at)
+    examine(rest, at, policy)
+    return { ...rest, content: readContent(content, `${at}.content`, policy) }
+  })
+  const body = {
+    ...given,
+    messages,
+    ...(system === undefined ? {} : { system }),
+    ...(tools === undefined ? {} : { tools }),
+  }
+  return { body: Buffer.from(JSON.stringify(body)), model: given.model, stream: given.stream === true }
 }
 
-function parseJson(bytes: Uint8Array): unknown {
+function readContent(given: string | unknown[], at: string, policy: Policy): unknown {
+  if (typeof given === 'string') return given
+  return given.map((each, index) => {
+    const one = read(block, each, `${at}.${index}`)
+    examine(one, `${at}.${index}`, policy)
+    return one
+  })
+}
+
+function read<S extends z.ZodType>(schema: S, value: unknown, at: string): z.infer<S> {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const path = [at === 'body' ? [] : [at], issue?.path.map(String) ?? []].flat().join('.')
+  throw new Refusal(
+    400,
+    `${path === '' ? 'body' : path.slice(0, 200)}: ${issue?.message.slice(0, 300) ?? 'is invalid'}`,
+  )
+}
+
+function parseJson(bytes: Buffer): unknown {
+  const { nodes, depth } = measureJson(bytes, MAX_NODES)
+  if (nodes > MAX_NODES) throw new Refusal(413, 'The request has too many parts')
+  if (depth > MAX_DEPTH) throw new Refusal(400, 'The request is nested too deeply')
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
   } catch {
@@ -106,26 +149,13 @@ function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-function serialise(body: ModelRequest): Buffer {
-  try {
-    return Buffer.from(JSON.stringify(body))
-  } catch {
-    throw new Refusal(400, 'The body is nested too deeply')
-  }
-}
-
-function describe(error: z.ZodError): string {
-  const issue = error.issues[0]
-  const path = issue?.path.map(String).join('.').slice(0, 200)
-  return `${path === undefined || path === '' ? 'body' : path}: ${issue?.message.slice(0, 300) ?? 'is invalid'}`
-}
-
 function checkModels(body: ModelRequest, policy: Policy): void {
   checkModel(body.model, policy)
   if (body.fallbacks === 'default' && policy.models !== null) {
     throw new Refusal(400, 'fallbacks: "default" is not allowed where the models are limited')
   }
-  if (Array.isArray(body.fallbacks)) body.fallbacks.forEach((fallback) => checkModel(fallback.model, policy))
+  if (!Array.isArray(body.fallbacks)) return
+  body.fallbacks.forEach((each, index) => checkModel(read(fallback, each, `fallbacks.${index}`).model, policy))
 }
 
 function checkModel(model: string, policy: Policy): void {
@@ -137,21 +167,30 @@ function checkModel(model: string, policy: Policy): void {
 /** Tools that the CLI or our runner carries out; the API only knows their shape. */
 const clientTool = /^(bash|text_editor|memory|computer|browser_toolset|computer_toolset)_\d{8}$/
 
-function checkTool(definition: z.infer<typeof tool>, at: string, policy: Policy): void {
+function readTool(value: unknown, at: string, policy: Policy): z.infer<typeof tool> {
+  const definition = read(tool, value, at)
   if (definition.model !== undefined) checkModel(definition.model, policy)
   const type = definition.type ?? 'custom'
-  if (type === 'custom' || clientTool.test(type)) return
+  if (type === 'custom' || clientTool.test(type)) return definition
   if (type.startsWith('mcp_') || !allowsServerTool(policy.server_tools, type)) {
     throw new Refusal(400, `${at}.type: the tool ${JSON.stringify(type.slice(0, 64))} is not allowed in this session`)
   }
+  return definition
 }
 
-/** Walks everything below `value`, except the `input` of a tool call, which is plain JSON that nobody resolves. */
-function examine(value: unknown, at: string, policy: Policy, depth = 0): void {
+/** What of a block is plain JSON that nobody resolves (a tool call's input), or examined by itself (a tool's definition). */
+const opaqueField: Readonly<Record<string, string>> = {
+  tool_use: 'input',
+  server_tool_use: 'input',
+  tool_addition: 'tool',
+  tool_removal: 'tool',
+}
+
+/** Walks everything below `value`. */
+function examine(value: unknown, at: string, policy: Policy): void {
   if (typeof value !== 'object' || value === null) return
-  if (depth > MAX_DEPTH) throw new Refusal(400, `${at}: is nested too deeply`)
   if (Array.isArray(value)) {
-    value.forEach((each, index) => examine(each, `${at}.${index}`, policy, depth + 1))
+    value.forEach((each, index) => examine(each, `${at}.${index}`, policy))
     return
   }
   const fields = new Map<string, unknown>(Object.entries(value))
@@ -160,10 +199,10 @@ function examine(value: unknown, at: string, policy: Policy, depth = 0): void {
     throw unavailable(`${at}.file_id`, 'files of the API')
   if (typeof type === 'string' && /^(mcp_|container_)/.test(type)) throw unavailable(`${at}.type`, type)
   checkSource(fields.get('source'), `${at}.source`)
-  if (type === 'tool_addition' || type === 'tool_removal') checkToolChange(fields.get('tool'), `${at}.tool`, policy)
-  const isCall = type === 'tool_use' || type === 'server_tool_use'
+  const opaque = typeof type === 'string' && Object.hasOwn(opaqueField, type) ? opaqueField[type] : undefined
+  if (opaque === 'tool') checkToolChange(fields.get('tool'), `${at}.tool`, policy)
   for (const [key, child] of fields) {
-    if (!(isCall && key === 'input')) examine(child, `${at}.${key.slice(0, 64)}`, policy, depth + 1)
+    if (key !== opaque) examine(child, `${at}.${key.slice(0, 64)}`, policy)
   }
 }
 
@@ -176,17 +215,15 @@ function checkSource(source: unknown, at: string): void {
     throw unavailable(`${at}.type`, 'a source other than base64, text and content')
 }
 
-const toolChange = z.union([
+const toolChange = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('tool_reference') }),
-  z.looseObject({ type: z.literal('tool_definition'), definition: tool }),
+  z.looseObject({ type: z.literal('tool_definition'), definition: z.unknown() }),
 ])
 
 function checkToolChange(change: unknown, at: string, policy: Policy): void {
   const parsed = toolChange.safeParse(change)
   if (!parsed.success) throw unavailable(at, 'a tool of an MCP server')
-  const definition = tool.safeParse(parsed.data.definition ?? {})
-  if (!definition.success) throw new Refusal(400, `${at}.definition: is not a tool`)
-  checkTool(definition.data, `${at}.definition`, policy)
+  if (parsed.data.type === 'tool_definition') readTool(parsed.data.definition, `${at}.definition`, policy)
 }
 
 function unavailable(at: string, what: string): Refusal {

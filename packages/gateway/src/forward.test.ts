@@ -331,6 +331,16 @@ test('at most 16 requests of a session at once; others are not held up', async (
   expect((await gateway.client.usage(before)).models).toMatchObject([{ requests: 16 }])
 })
 
+test('connections to the upstream are kept', async () => {
+  const ports = new Set<number | undefined>()
+  answer = (response) => {
+    ports.add(response.socket?.remotePort)
+    answerShortly(response)
+  }
+  for (let i = 0; i < 10; i++) expect((await call({ socket })).status).toBe(200)
+  expect(ports.size).toBe(1)
+})
+
 test('an upstream that closes a kept connection does not cost a request', async () => {
   for (let i = 0; i < 20; i++) {
     answer = (response) => {

@@ -105,7 +105,8 @@ class Relay {
     this.seen = scanner.seen
     response.writeHead(200, toSandbox(answer.headers))
     response.flushHeaders()
-    for await (const chunk of buffers(answer)) {
+    for await (const chunk of answer) {
+      if (!Buffer.isBuffer(chunk)) continue
       this.#idle.refresh()
       const startedBefore = scanner.started
       const end = scanner.scan(chunk)
@@ -149,7 +150,8 @@ class Relay {
   async #collect(answer: IncomingMessage, limit: number): Promise<Buffer | undefined> {
     const chunks: Buffer[] = []
     let bytes = 0
-    for await (const chunk of buffers(answer)) {
+    for await (const chunk of answer) {
+      if (!Buffer.isBuffer(chunk)) continue
       this.#idle.refresh()
       bytes += chunk.length
       if (bytes > limit) return undefined
@@ -157,10 +159,6 @@ class Relay {
     }
     return Buffer.concat(chunks)
   }
-}
-
-async function* buffers(answer: IncomingMessage): AsyncGenerator<Buffer> {
-  for await (const chunk of answer) if (Buffer.isBuffer(chunk)) yield chunk
 }
 
 async function write(response: ServerResponse, chunk: Buffer, signal: AbortSignal): Promise<void> {

@@ -203,9 +203,11 @@ describe('life and death', () => {
       const incoming = await send({ socket })
       await once(incoming, 'data')
       const text = readAll(incoming)
+      answer = answerShortly
       if (how === 'SIGTERM') process.kill(gateway.pid, 'SIGTERM')
       else await gateway.client.shutdown()
-      await expect.poll(() => call({ socket }).catch((error: unknown) => String(error))).toContain('ECONNREFUSED')
+      const other = () => call({ socket, path: '/' }).then(() => 'answered', String)
+      await expect.poll(other).toContain('ECONNREFUSED')
       goOn.resolve()
       expect(await text).toContain('message_stop')
       expect(await gateway.exited).toBe(0)
@@ -236,10 +238,14 @@ describe('life and death', () => {
   })
 
   test('ends by itself when it has had no session for a while, and not before', async () => {
-    await using gateway = await runGateway(state, env, ['--idle-exit', '0.5'])
-    await routed(gateway, 'a')
-    await new Promise((resolve) => setTimeout(resolve, 700))
-    expect((await gateway.client.health()).sessions).toBe(1)
+    {
+      await using gateway = await runGateway(state, env)
+      await routed(gateway, 'a')
+    }
+    await using gateway = await runGateway(state, env, ['--idle-exit', '0.2'])
+    const { socket_path: socket } = await makeRoute(directory.path, 'a')
+    answer = (response) => void setTimeout(() => answerShortly(response), 500)
+    expect((await call({ socket })).status).toBe(200)
     await gateway.client.unroute('a')
     expect(await gateway.exited).toBe(0)
   })

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type GatewayHealth, GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
+import { Admission } from './admission.ts'
 import { BodyBudget } from './body.ts'
 import { fingerprint, scrubber, type UpstreamConfig } from './config.ts'
 import { Control } from './control.ts'
@@ -61,6 +62,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     scrub: scrubber(options.upstream),
     newId: () => `req_berth_${randomUUID().replaceAll('-', '')}`,
     bodies: new BodyBudget(BODY_BYTES),
+    admission: parts.use(new Admission()),
     concurrency: CONCURRENCY,
   }
   const routes = await Routes.open({ directory: join(state, 'sessions'), session, logger, changed: idle })

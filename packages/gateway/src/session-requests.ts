@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
-import { admit, type Endpoint } from './admit.ts'
+import type { Admission } from './admission.ts'
+import type { Endpoint } from './admit.ts'
 import { type BodyBudget, readBody } from './body.ts'
 import { forward, type ForwardParts } from './forward.ts'
 import { checkFraming, checkJsonBody } from './headers.ts'
@@ -11,6 +12,7 @@ import { Refusal } from './refusal.ts'
 export interface SessionParts extends ForwardParts {
   readonly newId: () => string
   readonly bodies: BodyBudget
+  readonly admission: Admission
   /** Requests of one session under way at once. */
   readonly concurrency: number
 }
@@ -94,10 +96,12 @@ export class SessionRequests {
     }
     const { route } = this
     using body = await readBody(request, this.#parts.bodies)
-    const admitted = admit(body.bytes, endpoint, route)
+    const { sessionId } = this
+    const admitted = await this.#parts.admission.admit({ sessionId, bytes: body.bytes, endpoint, policy: route })
+    given.signal.throwIfAborted()
     await forward(this.#parts, {
       id: given.requestId,
-      sessionId: this.sessionId,
+      sessionId,
       workspaceId: route.workspace_id,
       model: admitted.model,
       endpoint,

@@ -5,8 +5,11 @@ const MAX_LINE = 8 * 1024 * 1024
 
 const LF = 10
 const CR = 13
+const SPACE = 32
+const LETTER_C = 99
 const LETTER_D = 100
 const LETTER_E = 101
+const LETTER_P = 112
 
 /** What an answer has said of itself so far. Counts are totals, as the API reports them. */
 export interface Seen {
@@ -111,6 +114,11 @@ export class UsageScanner {
   scan(chunk: Buffer): number | undefined {
     let from = 0
     while (this.end === undefined) {
+      const next = this.#betweenEvents ? afterOrdinaryEvent(chunk, from) : undefined
+      if (next !== undefined) {
+        from = next
+        continue
+      }
       const lf = chunk.indexOf(LF, from)
       if (lf === -1) {
         this.#keep(chunk, from)
@@ -121,6 +129,10 @@ export class UsageScanner {
       from = lf + 1
     }
     return undefined
+  }
+
+  get #betweenEvents(): boolean {
+    return this.#event === undefined && this.#data === undefined && this.#partialBytes === 0
   }
 
   #keep(chunk: Buffer, from: number): void {
@@ -179,6 +191,20 @@ export class UsageScanner {
       if (!readInto(message, data, (value) => merge(this.seen, { usage: value.usage }))) this.unread++
     }
   }
+}
+
+/**
+ * Where the event that begins at `from` ends, if it lies whole in the chunk, in the usual two lines, and its name begins like that of a
+ * content block or a ping: nearly all of a stream, and not worth a closer look.
+ */
+function afterOrdinaryEvent(chunk: Buffer, from: number): number | undefined {
+  if (chunk[from] !== LETTER_E || chunk[from + 6] !== SPACE) return undefined
+  const initial = chunk[from + 7]
+  if (initial !== LETTER_C && initial !== LETTER_P) return undefined
+  const named = chunk.indexOf(LF, from)
+  if (named === -1 || chunk[named + 1] !== LETTER_D) return undefined
+  const told = chunk.indexOf(LF, named + 1)
+  return told !== -1 && chunk[told + 1] === LF ? told + 2 : undefined
 }
 
 function field(line: string, name: string): string | undefined {
