@@ -45,7 +45,8 @@ export class Screen implements Disposable {
 
   /** Columns of the terminal; unlimited where there is none. */
   get width(): number {
-    return this.isTerminal ? Math.max(20, this.#out.columns ?? 80) : Number.POSITIVE_INFINITY
+    const columns = this.#out.columns ?? 0
+    return this.isTerminal ? Math.max(20, columns === 0 ? 80 : columns) : Number.POSITIVE_INFINITY
   }
 
   /** Whole lines on standard output. */

@@ -1,0 +1,88 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { controlSocket } from '@berth/gateway'
+import { openGatewayClient } from '@berth/protocol/gateway-client'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { BerthProcess, berthProcess, type Ended } from '../../test/berth-process.ts'
+
+const PATIENCE = 30_000
+let dataDir = ''
+let env: Record<string, string> = {}
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'berth-'))
+  env = { BERTH_DATA_DIR: dataDir }
+})
+afterAll(async () => {
+  const gateway = openGatewayClient(controlSocket(join(dataDir, 'gateway')))
+  await gateway.shutdown().catch(() => undefined)
+  await vi.waitFor(() => expect(gateway.health()).rejects.toThrow(), PATIENCE)
+  await rm(dataDir, { recursive: true })
+})
+
+async function serving(port: string): Promise<BerthProcess> {
+  const server = new BerthProcess(['serve', '--port', port], env)
+  await vi.waitFor(() => expect(server.out + server.err).toMatch(/^berth/m), PATIENCE)
+  return server
+}
+
+async function stop(server: BerthProcess, signal: NodeJS.Signals): Promise<Ended> {
+  server.signal(signal)
+  return server.ended
+}
+
+it('says once where it is and what the key is, works with the key file alone, and drains on a signal', async () => {
+  using server = await serving('0')
+  const url = /^berth ready on (http:\S+) · data (\S+) · model scripted$/m.exec(server.out)
+  expect(url?.[2]).toBe(dataDir)
+  expect(server.out).toContain(`kept in ${join(dataDir, 'api-key')}: berth_`)
+  expect((await stat(join(dataDir, 'api-key'))).mode & 0o777).toBe(0o600)
+
+  const BERTH_URL = url?.[1] ?? ''
+  const script = 'Echo.\n::tool Bash {"command":"echo out of $((6 * 7))"}\n::next\n::text It said {{result}}.'
+  const ran = await berthProcess(['run', script], { ...env, BERTH_URL })
+  expect(ran).toEqual({ code: 0, out: '● bash  echo out of $((6 * 7))\n    out of 42\nIt said out of 42.\n', err: '' })
+
+  const made = await berthProcess(['keys', 'create', '--name', 'second'], { ...env, BERTH_URL })
+  const withNewKey = { BERTH_URL, BERTH_API_KEY: made.out.trim() }
+  const sessions = await berthProcess(['sessions', 'ls', '--all'], withNewKey)
+  expect(sessions.out).toMatch(/^sesn_\w+\tterminated\tberth-cli\t/)
+  const keys = await berthProcess(['keys', 'ls', '--json'], withNewKey)
+  const [id] = /apikey_\w+(?=[^\n]*second)/.exec(keys.out) ?? []
+  expect((await berthProcess(['keys', 'revoke', id ?? ''], { ...env, BERTH_URL })).code).toBe(0)
+  expect((await berthProcess(['sessions', 'ls'], withNewKey)).code).toBe(1)
+
+  expect(await stop(server, 'SIGTERM')).toMatchObject({ code: 0 })
+})
+
+it('keeps the key over a restart and does not show it again', async () => {
+  using server = await serving('0')
+  expect(server.out).toContain('berth ready on')
+  expect(server.out).not.toContain('API key')
+  expect(await stop(server, 'SIGINT')).toMatchObject({ code: 0 })
+})
+
+it('refuses a data directory that another server has', async () => {
+  using server = await serving('0')
+  const second = await berthProcess(['serve', '--port', '0'], env)
+  expect(second).toMatchObject({ code: 1, err: `berth: ${dataDir} is in use by another berth server\n` })
+  await stop(server, 'SIGTERM')
+})
+
+it('gives a first task with quickstart --once, and leaves nothing behind', async () => {
+  const tmp = await mkdtemp(join(tmpdir(), 'b-'))
+  try {
+    const { code, out, err } = await berthProcess(['quickstart', '--once'], { TMPDIR: tmp })
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toMatch(/^model: scripted/)
+    expect(out).toMatch(
+      /● write {2}\/workspace\/fingerprint.sh\n[\s\S]*● bash {2}sh [^\n]*\n {4}fingerprint: ([0-9a-f]{16})\n[\s\S]*\1/,
+    )
+    expect(await readdir(tmp)).toEqual([])
+    expect(existsSync('/nonexistent')).toBe(false)
+  } finally {
+    await rm(tmp, { recursive: true })
+  }
+})
