@@ -26,6 +26,7 @@ export async function acceptEvents(db: Db, args: AcceptEventsArgs): Promise<Comm
   const log = await SessionLog.load(db, args)
   const stored: SessionEvent[] = []
   for (const event of args.events) stored.push(await acceptInto(db, log, event))
+  askForTheRest(log)
   return { ...(await log.save()), stored }
 }
 
@@ -127,10 +128,15 @@ async function isSettledCall(db: Db, log: SessionLog, eventId: string): Promise<
   return shown?.type === 'agent.custom_tool_use'
 }
 
-/** After an answer: the rest is asked for again, or the turn goes on. */
+/** With the last answer the turn goes on. */
 function goOn(log: SessionLog): void {
-  if (log.row.status !== 'idle') return
-  const rest = pendingEventIds(log.turn)
-  if (rest.length > 0) log.toIdle({ type: 'requires_action', event_ids: rest })
-  else log.toRunning()
+  if (log.row.status === 'idle' && pendingEventIds(log.turn).length === 0) log.toRunning()
+}
+
+/** After a batch that answered a part of what was asked for: what is left is asked for again, once. */
+function askForTheRest(log: SessionLog): void {
+  const { status, stopReason, turn } = log.situation
+  if (status !== 'idle' || stopReason?.type !== 'requires_action') return
+  const rest = pendingEventIds(turn)
+  if (rest.length < stopReason.event_ids.length) log.toIdle({ type: 'requires_action', event_ids: rest })
 }
