@@ -2,7 +2,6 @@ import type { Options } from '@anthropic-ai/claude-agent-sdk'
 import type { SessionConfig } from '@berth/protocol/link'
 import type { Answers } from './answers.ts'
 import { cliEnvironment, LONGEST_TIMEOUT_MS } from './cli-environment.ts'
-import { customToolsServer } from './custom-tools.ts'
 import type { CustomResult } from './custom-tools.ts'
 import type { Gate } from './gate.ts'
 
@@ -10,7 +9,11 @@ import type { Gate } from './gate.ts'
 const KEEP_TRANSCRIPTS_DAYS = 36_500
 
 /** What the Agent SDK is told for a session, everything but how its process is spawned. */
-export function agentOptions(config: SessionConfig, gate: Gate, results: Answers<CustomResult>): Options {
+export async function agentOptions(
+  config: SessionConfig,
+  gate: Gate,
+  results: Answers<CustomResult>,
+): Promise<Options> {
   return {
     ...identity(config),
     cwd: config.cwd,
@@ -22,7 +25,7 @@ export function agentOptions(config: SessionConfig, gate: Gate, results: Answers
     ...(config.system === null ? {} : { systemPrompt: { type: 'custom', prompt: config.system, snapshot: false } }),
     tools: config.tools.filter(({ policy }) => policy !== 'deny').map(({ name }) => name),
     disallowedTools: config.tools.filter(({ policy }) => policy === 'deny').map(({ name }) => name),
-    ...customTools(config, results),
+    ...(await customTools(config, results)),
     ...permissions(gate),
     // Nothing in the workspace configures the agent, and a message is text: no slash commands, no `@file`.
     settingSources: [],
@@ -38,9 +41,11 @@ function identity({ sdk_session_id, resume }: SessionConfig): Options {
   return resume ? { resume: sdk_session_id } : { sessionId: sdk_session_id }
 }
 
-function customTools(config: SessionConfig, results: Answers<CustomResult>): Options {
+async function customTools(config: SessionConfig, results: Answers<CustomResult>): Promise<Options> {
   const delivery: Options = { mcpServersDelivery: 'initialize', strictMcpConfig: true }
   if (config.custom_tools.length === 0) return delivery
+  // Most sessions have none, and the MCP server takes long to load.
+  const { customToolsServer } = await import('./custom-tools.ts')
   return { ...delivery, mcpServers: { custom: customToolsServer(config.custom_tools, results) } }
 }
 

@@ -49,16 +49,17 @@ export class CliRun {
     void this.#initialize(options.onStarted)
   }
 
-  /** Starts it. Throws when the SDK will not have the options; a CLI that cannot run shows as an exit. */
-  static start(options: CliRunOptions): CliRun {
+  /** Starts it. Rejects when the SDK will not have the options; a CLI that cannot run shows as an exit. */
+  static async start(options: CliRunOptions): Promise<CliRun> {
     const { config, launch, gate, results, room } = options
+    const agent = await agentOptions(config, gate, results)
     const ending = new AbortController()
     const inputs = new InputStream<SDKUserMessage>()
     const spawned: CliProcess[] = []
     const running = query({
       prompt: inputs,
       options: {
-        ...agentOptions(config, gate, results),
+        ...agent,
         pathToClaudeCodeExecutable: launch.claude,
         spawnClaudeCodeProcess: (spawn) => {
           const child = CliProcess.spawn(spawn, config, launch, () => room(ending.signal))

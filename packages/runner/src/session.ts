@@ -105,14 +105,14 @@ export class Session implements AsyncDisposable {
     this.#outdated = false
     this.#gate.configure(config)
     try {
-      this.#start(config)
+      await this.#start(config)
     } catch (error) {
       this.#link.report({ type: 'exited', ...neverStarted, detail: String(error).slice(0, 4_096) })
     }
   }
 
-  #start(config: SessionConfig): void {
-    const run = CliRun.start({
+  async #start(config: SessionConfig): Promise<void> {
+    const run = await CliRun.start({
       config,
       launch: this.#launch,
       gate: this.#gate,
