@@ -1,25 +1,22 @@
 import { Anthropic, APIConnectionError, APIError, AuthenticationError } from '@anthropic-ai/sdk'
 import { apiKeyPath, readApiKey } from './api-key-file.ts'
-import type { Context } from './context.ts'
-import { defaultDataDir } from './data-dir.ts'
 import { CommandError } from './exit.ts'
 import { neutralise } from './neutralise.ts'
+import { DEFAULT_PORT } from './serve-config.ts'
 
-export const DEFAULT_URL = 'http://127.0.0.1:7071'
+export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_PORT}`
 
-/** Options that every command has which talks to a server. */
+/** Options that every command has which talks to a server. Each has a variable of the environment, and all but the key a default. */
 export interface ConnectionOptions {
-  readonly url?: string
+  readonly url: string
   readonly apiKey?: string
-  readonly dataDir?: string
+  readonly dataDir: string
 }
 
-/** The official client, pointed at Berth: by option, else by environment, else at the server of this machine and user. */
-export async function connect(options: ConnectionOptions, { env }: Context): Promise<Anthropic> {
-  const baseURL = parseUrl(options.url ?? env.BERTH_URL ?? DEFAULT_URL)
-  const dataDir = options.dataDir ?? env.BERTH_DATA_DIR ?? defaultDataDir(env)
-  const apiKey = options.apiKey ?? env.BERTH_API_KEY ?? (await localKey(baseURL, dataDir))
-  return clientFor(baseURL, apiKey)
+/** The official client, pointed at Berth: the server that is named, or the one of this machine and user. */
+export async function connect({ url, apiKey, dataDir }: ConnectionOptions): Promise<Anthropic> {
+  const baseURL = parseUrl(url)
+  return clientFor(baseURL, apiKey === undefined || apiKey === '' ? await localKey(baseURL, dataDir) : apiKey)
 }
 
 export function clientFor(baseURL: string, apiKey: string): Anthropic {

@@ -13,6 +13,7 @@ async function main(args: readonly string[], context: Context): Promise<void> {
       context.setExitCode(error.exitCode === 0 ? exit.ok : exit.usage)
       return
     }
+    if (error instanceof Error && error.name === 'AbortError') return context.setExitCode(exit.interrupted)
     context.stderr.write(`berth: ${explain(error)}\n`)
     context.setExitCode(error instanceof CommandError ? error.exitCode : exit.failure)
   }

@@ -1,6 +1,9 @@
 import { expect, it } from 'vitest'
+import { z } from 'zod'
 import { berthProcess } from '../test/berth-process.ts'
 import { recordedServer } from '../test/recorded-server.ts'
+
+const finding = z.object({ level: z.enum(['ok', 'warn', 'fail']), what: z.string(), detail: z.string() }).loose()
 
 it('names the command that was meant, and exits 2', async () => {
   const { code, out, err } = await berthProcess(['sesions', 'ls'])
@@ -29,6 +32,12 @@ it.each([
   expect(err).not.toContain('    at ')
 })
 
+it('names the variable whose value is wrong, and exits 2', async () => {
+  const { code, err } = await berthProcess(['serve'], { BERTH_PORT: 'many' })
+  expect(code).toBe(2)
+  expect(err).toContain("value 'many' from env 'BERTH_PORT' is invalid")
+})
+
 it('prints its version and its help on stdout, and exits 0', async () => {
   const version = await berthProcess(['--version'])
   expect(version).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), err: '' })
@@ -47,6 +56,19 @@ it('says where it looked for a key', async () => {
   const { code, err } = await berthProcess(['sessions', 'ls', '--data-dir', '/nonexistent/berth'])
   expect(code).toBe(1)
   expect(err).toContain('/nonexistent/berth/api-key does not exist')
+})
+
+it('examines the machine, one finding per line as JSON, and exits by the worst', async () => {
+  const { code, out } = await berthProcess(['doctor', '--json', '--port', '0', '--data-dir', '/proc/berth'])
+  const findings = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => finding.parse(JSON.parse(line)))
+  expect(findings).toContainEqual(
+    expect.objectContaining({ what: 'data directory', level: 'fail', remedy: expect.any(String) }),
+  )
+  expect(findings.map(({ what }) => what)).toContain('OCI runtime')
+  expect(code).toBe(1)
 })
 
 it('offers the local key to no other machine', async () => {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { z } from 'zod'
 import { addDoctor } from './commands/doctor.ts'
 import { addKeys } from './commands/keys.ts'
@@ -7,16 +7,22 @@ import { addQuickstart } from './commands/quickstart.ts'
 import { addRun } from './commands/run.ts'
 import { addServe } from './commands/serve.ts'
 import { addSessions } from './commands/sessions.ts'
+import { DEFAULT_URL } from './connection.ts'
 import type { Context } from './context.ts'
+import { defaultDataDir } from './data-dir.ts'
 
 /** The whole command line. Throws `CommanderError` instead of ending the process. */
 export function berth(context: Context): Command {
   const program = new Command('berth')
     .description('Open-source hosting for Claude Agent SDK agents')
     .version(version(), '--version', 'print the version')
-    .option('--url <url>', 'the server to talk to (BERTH_URL; default: http://127.0.0.1:7071)')
-    .option('--api-key <key>', "the key to use (BERTH_API_KEY; default: the local server's)")
-    .option('--data-dir <dir>', 'where the local server keeps everything (BERTH_DATA_DIR)')
+    .addOption(new Option('--url <url>', 'the server to talk to').env('BERTH_URL').default(DEFAULT_URL))
+    .addOption(new Option('--api-key <key>', "the key to use (default: the local server's)").env('BERTH_API_KEY'))
+    .addOption(
+      new Option('--data-dir <dir>', 'where the local server keeps everything')
+        .env('BERTH_DATA_DIR')
+        .default(defaultDataDir(context.env)),
+    )
     .showSuggestionAfterError(true)
     .showHelpAfterError('(berth --help, or berth <command> --help, says more)')
     .exitOverride()

@@ -1,38 +1,31 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Context } from './context.ts'
-import { defaultDataDir } from './data-dir.ts'
 import type { StartConfig } from './start.ts'
 
 export interface ServeOptions {
-  readonly dataDir?: string
-  readonly host?: string
-  readonly port?: number
-  readonly model?: 'anthropic' | 'scripted'
+  readonly dataDir: string
+  readonly host: string
+  readonly port: number
+  readonly model?: StartConfig['model']
 }
+
+export const DEFAULT_PORT = 7071
 
 export function addServeOptions(command: Command): Command {
+  const host = new Option('--host <address>', 'address to listen on').env('BERTH_HOST').default('127.0.0.1')
+  const port = new Option('--port <number>', 'port to listen on, 0 for any').env('BERTH_PORT').default(DEFAULT_PORT)
+  const model = new Option('--model <which>', 'where model calls go (default: anthropic with a key, else scripted)')
   return command
-    .option('--host <address>', 'address to listen on (BERTH_HOST; default: 127.0.0.1)')
-    .option('--port <number>', 'port to listen on, 0 for any (BERTH_PORT; default: 7071)', parsePort)
-    .addOption(
-      new Option(
-        '--model <which>',
-        'where model calls go (BERTH_MODEL; default: anthropic with ANTHROPIC_API_KEY, else scripted)',
-      ).choices(['anthropic', 'scripted']),
-    )
+    .addOption(host)
+    .addOption(port.argParser(parsePort))
+    .addOption(model.env('BERTH_MODEL').choices(['anthropic', 'scripted']))
 }
 
-/** Option, else environment, else default. */
-export function startConfig(options: ServeOptions, { env }: Context): StartConfig {
-  const hasKey = env.ANTHROPIC_API_KEY !== undefined && env.ANTHROPIC_API_KEY !== ''
-  const scripted = env.BERTH_MODEL === 'scripted' || !hasKey
-  return {
-    dataDir: options.dataDir ?? env.BERTH_DATA_DIR ?? defaultDataDir(env),
-    host: options.host ?? env.BERTH_HOST ?? '127.0.0.1',
-    port: options.port ?? (env.BERTH_PORT === undefined ? 7071 : parsePort(env.BERTH_PORT)),
-    model: options.model ?? (scripted ? 'scripted' : 'anthropic'),
-    upstream: upstreamOf(env),
-  }
+/** The scripted model answers where there is no key for the real one. */
+export function startConfig({ dataDir, host, port, model }: ServeOptions, { env }: Context): StartConfig {
+  const upstream = upstreamOf(env)
+  const fallback = upstream.ANTHROPIC_API_KEY === undefined ? 'scripted' : 'anthropic'
+  return { dataDir, host, port, model: model ?? fallback, upstream }
 }
 
 const upstreamVariables = [

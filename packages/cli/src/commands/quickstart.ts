@@ -15,7 +15,7 @@ import type { StreamEvent } from '../follow.ts'
 import { Interrupts } from '../interrupts.ts'
 import { quickstartTask, type Task } from '../quickstart-task.ts'
 import { Screen } from '../screen.ts'
-import { addServeOptions, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
+import { addServeOptions, DEFAULT_PORT, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
 import type { RunningBerth, StartConfig } from '../start.ts'
 import { Transcript } from '../transcript.ts'
 import { GivingUp, untilSignal } from '../until-signal.ts'
@@ -45,7 +45,8 @@ async function quickstart(options: QuickstartOptions, context: Context): Promise
   }
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'))
   try {
-    const config = { ...startConfig(options, context), dataDir, port: options.port ?? 0 }
+    const port = options.port === DEFAULT_PORT ? 0 : options.port
+    const config = startConfig({ ...options, dataDir, port }, context)
     await withServer({ config, context, once: true }, async (running, screen) => {
       context.setExitCode((await firstTask(running, { config, context, screen })) ? exit.ok : exit.failure)
     })
