@@ -22,6 +22,8 @@ export const assistantMessage = z.looseObject({
   ...parent,
   /** Set when the message stands for a failed model request. */
   error: z.string().nullish(),
+  /** The request was cut: this is as much of the answer as had come. */
+  aborted: z.boolean().nullish(),
   message: z.looseObject({ id: z.string(), model: z.string().nullish(), content: blocks }),
 })
 export type AssistantMessage = z.infer<typeof assistantMessage>

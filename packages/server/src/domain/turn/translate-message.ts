@@ -42,7 +42,7 @@ export function translateMessage(log: TurnLog, message: Readonly<Record<string, 
 }
 
 function assistant(log: TurnLog, message: AssistantMessage): void {
-  if (isOfSubagent(message)) return
+  if (isOfSubagent(message) || message.aborted === true) return
   if (typeof message.error === 'string') {
     log.fail(requestFailure(message.error, textOf(message)))
     return

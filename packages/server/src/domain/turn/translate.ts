@@ -54,7 +54,8 @@ function startRequest(log: TurnLog, messageId: string): void {
 function endRequest(log: TurnLog, report: Pick<Extract<Report, { type: 'model_request' }>, 'usage'>): void {
   const { request } = log.turn
   if (request === null) return
-  log.flushText()
+  // What a cut request had said by then is no message: clients have seen it as a preview, and this end closes that.
+  if (report.usage !== null) log.flushText()
   log.turn.request = null
   log.add({
     type: 'span.model_request_end',
