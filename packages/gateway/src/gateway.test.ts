@@ -11,6 +11,8 @@ import { makeRoute, runGateway, type RunningGateway, temporary } from './fixture
 import { call, readAll, send } from './fixture/sandbox-call.ts'
 import { answerShortly, messageStart, sse, startUpstream, type UpstreamServer } from './fixture/upstream-server.ts'
 
+const patient = { timeout: 30_000 }
+
 let directory: Awaited<ReturnType<typeof temporary>>
 let upstream: UpstreamServer
 let state: string
@@ -76,7 +78,7 @@ describe('control', () => {
     const moved = await makeRoute(directory.path, 'b')
     await gateway.client.route('a', moved)
     expect((await call({ socket: moved.socket_path })).status).toBe(200)
-    await expect.poll(() => call({ socket: route.socket_path }).catch(() => 'gone')).toBe('gone')
+    await expect.poll(() => call({ socket: route.socket_path }).catch(() => 'gone'), patient).toBe('gone')
   })
 
   test.each<[string, object]>([
@@ -154,7 +156,7 @@ describe('life and death', () => {
       }
     })
     const ended = Promise.allSettled(clients)
-    await vi.waitFor(() => expect(seen).toBeGreaterThan(100), { timeout: 20_000 })
+    await vi.waitFor(() => expect(seen).toBeGreaterThan(100), patient)
     await gateway.kill('SIGKILL')
     await ended
     await using next = await runGateway(state, env)
@@ -181,7 +183,7 @@ describe('life and death', () => {
       using database = new DatabaseSync(join(state, 'ledger.db'), { readOnly: true })
       return database.prepare('SELECT input_tokens FROM requests').get()?.['input_tokens']
     }
-    await vi.waitFor(() => expect(noted()).toBe(4321))
+    await vi.waitFor(() => expect(noted()).toBe(4321), patient)
     await gateway.kill('SIGKILL')
     expect(await cut).toBe('cut')
     await using next = await runGateway(state, env)
@@ -207,7 +209,7 @@ describe('life and death', () => {
       if (how === 'SIGTERM') process.kill(gateway.pid, 'SIGTERM')
       else await gateway.client.shutdown()
       const other = () => call({ socket, path: '/' }).then(() => 'answered', String)
-      await expect.poll(other).toContain('ECONNREFUSED')
+      await expect.poll(other, patient).toContain('ECONNREFUSED')
       goOn.resolve()
       expect(await text).toContain('message_stop')
       expect(await gateway.exited).toBe(0)

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol/error'
@@ -113,7 +112,7 @@ export class Routes {
   }
 
   async #save(id: string, route: SessionRoute): Promise<void> {
-    const temporary = join(this.#parts.directory, `${randomUUID()}.tmp`)
+    const temporary = join(this.#parts.directory, `${this.#parts.session.newId()}.tmp`)
     try {
       await using file = await open(temporary, 'wx', 0o600)
       await file.writeFile(JSON.stringify(route))

@@ -29,7 +29,7 @@ export class SessionListener implements AsyncDisposable {
   static async open(parts: SessionParts, sessionId: string, route: SessionRoute): Promise<SessionListener> {
     const requests = new SessionRequests(parts, sessionId, route)
     const listener = new SessionListener(createStrictServer(requests), requests)
-    const temporary = join(dirname(route.socket_path), `.${Math.random().toString(36).slice(2, 8)}`)
+    const temporary = join(dirname(route.socket_path), `.${parts.newId().slice(-6)}`)
     for (const path of [route.socket_path, temporary]) checkSocketPath(path)
     try {
       await listen(listener.#server, temporary)

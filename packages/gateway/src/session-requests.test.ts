@@ -5,6 +5,8 @@ import { makeRoute, runGateway, type RunningGateway, temporary } from './fixture
 import { call, raw, streamed } from './fixture/sandbox-call.ts'
 import { answerShortly, startUpstream, type UpstreamServer } from './fixture/upstream-server.ts'
 
+const patient = { timeout: 30_000 }
+
 let directory: Awaited<ReturnType<typeof temporary>>
 let upstream: UpstreamServer
 let gateway: RunningGateway
@@ -156,12 +158,34 @@ test('a refusal names the field and is final; the connection goes on', async () 
   expect(upstream.received).toHaveLength(0)
 })
 
+test('what a sandbox gets refused does not fill the log', async () => {
+  const lines = () => gateway.output().split('\n').length
+  const before = lines()
+  for (let i = 0; i < 300; i++) await call({ socket, path: '/' })
+  expect(lines() - before).toBeLessThan(12)
+})
+
+test('large bodies have a limit per session, and it is given back', async () => {
+  const large = head('/v1/messages', `Content-Length: ${31 * 1024 * 1024}`) + 'x'.repeat(30 * 1024 * 1024)
+  const held = Array.from({ length: 5 }, () => {
+    const connection = connect(socket, () => connection.write(large, 'latin1'))
+    let text = ''
+    connection.on('data', (chunk: Buffer) => (text += chunk.toString('latin1'))).on('error', () => undefined)
+    return { connection, text: () => text }
+  })
+  await expect.poll(() => held.filter(({ text }) => text().startsWith('HTTP/1.1 503')).length, patient).toBe(1)
+  for (const { connection } of held) connection.destroy()
+  const body = JSON.stringify({ ...streamed, messages: [{ role: 'user', content: 'x'.repeat(20 * 1024 * 1024) }] })
+  await expect.poll(() => call({ socket, body }).then(({ status }) => status, String), patient).toBe(200)
+  upstream.received.length = 0
+})
+
 test('no more than 64 connections of a session', async () => {
   const connections = Array.from({ length: 100 }, () => connect(socket))
   let closed = 0
   for (const connection of connections) connection.on('close', () => closed++).on('error', () => undefined)
   await Promise.all(connections.map((connection) => once(connection, 'connect')))
-  await expect.poll(() => closed).toBe(36)
+  await expect.poll(() => closed, patient).toBe(36)
   for (const connection of connections) connection.destroy()
-  await expect.poll(async () => (await call({ socket })).status).toBe(200)
+  await expect.poll(() => call({ socket }).then(({ status }) => status, String), patient).toBe(200)
 })

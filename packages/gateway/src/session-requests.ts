@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import type { Admission } from './admission.ts'
 import type { Endpoint } from './admit.ts'
-import { type BodyBudget, readBody } from './body.ts'
+import { BodyBudget, readBody } from './body.ts'
 import { forward, type ForwardParts } from './forward.ts'
 import { checkFraming, checkJsonBody } from './headers.ts'
 import { Refusal } from './refusal.ts'
@@ -16,6 +16,9 @@ export interface SessionParts extends ForwardParts {
   /** Requests of one session under way at once. */
   readonly concurrency: number
 }
+
+/** Bodies of one session in memory at once: four of the largest. */
+const SESSION_BODY_BYTES = 128 * 1024 * 1024
 
 /** Every target there is; compared as written, so that there is nothing to normalise. */
 const targets: Readonly<Record<string, Endpoint>> = {
@@ -33,12 +36,16 @@ export class SessionRequests {
   readonly #running = new Set<AbortController>()
   readonly #busy = new WeakSet<Socket>()
   #idle = Promise.withResolvers<void>()
+  readonly #bodies: BodyBudget
   #draining = false
+  /** Entries in the log that the sandbox caused. */
+  #mishaps = 0
 
   constructor(parts: SessionParts, sessionId: string, route: SessionRoute) {
     this.#parts = parts
     this.sessionId = sessionId
     this.route = route
+    this.#bodies = new BodyBudget(SESSION_BODY_BYTES, parts.bodies)
   }
 
   /** Refuses new requests from now on; resolves when none is under way. */
@@ -95,7 +102,7 @@ export class SessionRequests {
       throw new Refusal(429, text, { retry: true, retryAfter: '1' })
     }
     const { route } = this
-    using body = await readBody(request, this.#parts.bodies)
+    using body = await readBody(request, this.#bodies)
     const { sessionId } = this
     const admitted = await this.#parts.admission.admit({ sessionId, bytes: body.bytes, endpoint, policy: route })
     given.signal.throwIfAborted()
@@ -115,18 +122,24 @@ export class SessionRequests {
   }
 
   #refuse(response: ServerResponse, error: unknown, requestId: string): void {
-    const { logger } = this.#parts
-    const entry = { session: this.sessionId, request: requestId }
-    if (response.destroyed) return logger.info(entry, 'the sandbox has gone')
-    if (response.headersSent) {
-      logger.warn({ ...entry, err: error }, 'answer cut')
-      return void response.destroy()
-    }
     const refusal = error instanceof Refusal ? error : new Refusal(500, 'The gateway has failed; its log has more')
-    if (refusal === error) logger.info({ ...entry, status: refusal.status, reason: refusal.message }, 'refused')
-    else logger.error({ ...entry, err: error }, 'failed')
+    if (response.destroyed) return this.#note(requestId, { reason: 'the sandbox has gone' })
+    this.#note(requestId, { status: refusal.status, reason: refusal.message, cut: response.headersSent })
+    if (refusal !== error)
+      this.#parts.logger.error({ session: this.sessionId, request: requestId, err: error }, 'failed')
+    if (response.headersSent) {
+      response.destroy()
+      return
+    }
     const closing = refusal.status === 413 || refusal.status === 503
     response.writeHead(refusal.status, { ...refusal.headers(requestId), ...(closing ? { connection: 'close' } : {}) })
     response.end(refusal.body(requestId))
+  }
+
+  /** Code in a sandbox can be refused as often as it likes: of its mishaps the 1st, 2nd, 4th, 8th and so on are logged. */
+  #note(request: string, entry: { reason: string; status?: number; cut?: boolean }): void {
+    const count = ++this.#mishaps
+    if ((count & (count - 1)) === 0)
+      this.#parts.logger.info({ session: this.sessionId, request, count, ...entry }, 'refused or cut')
   }
 }

@@ -84,9 +84,9 @@ async function health(client: GatewayClient, signal?: AbortSignal): Promise<Gate
 }
 
 async function until(ms: number, failed: string, done: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
-  const deadline = Date.now() + ms
+  const late = AbortSignal.timeout(ms)
   while (!(await done())) {
-    if (Date.now() > deadline) throw new BerthError('unavailable', failed)
+    if (late.aborted) throw new BerthError('unavailable', failed)
     await delay(POLL_MS, undefined, signal === undefined ? {} : { signal })
   }
 }
