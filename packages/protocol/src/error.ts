@@ -93,5 +93,5 @@ export class BerthError extends Error {
 
 /** True also for an error of another copy of this module. */
 export function isBerthError(error: unknown, code?: ErrorCode): error is BerthError {
-  return error instanceof Error && brand in error && (code === undefined || (error as BerthError).code === code)
+  return error instanceof Error && brand in error && (code === undefined || ('code' in error && error.code === code))
 }
