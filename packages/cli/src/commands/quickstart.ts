@@ -6,8 +6,9 @@ import type { Anthropic } from '@anthropic-ai/sdk'
 import type { Command } from 'commander'
 import { destination, pino } from 'pino'
 import { attend } from '../attend.ts'
-import { clientFor, explain } from '../connection.ts'
+import { clientFor, DEFAULT_URL, explain } from '../connection.ts'
 import type { Context } from '../context.ts'
+import { defaultDataDir } from '../data-dir.ts'
 import { agentFor, environmentFor } from '../default-agent.ts'
 import { textOf } from '../entry.ts'
 import { exit } from '../exit.ts'
@@ -38,7 +39,7 @@ async function quickstart(options: QuickstartOptions, context: Context): Promise
     const config = startConfig(options, context)
     await withServer({ config, context, once: false }, async (running, screen) => {
       await firstTask(running, { config, context, screen })
-      printNext(running, screen)
+      printNext(running, { config, context, screen })
       await untilSignal(context)
     })
     return
@@ -153,15 +154,17 @@ class Report {
   }
 }
 
-function printNext({ url, apiKey }: RunningBerth, screen: Screen): void {
+function printNext({ url, apiKey }: RunningBerth, { config, context, screen }: Stage): void {
+  const elsewhere = config.dataDir === defaultDataDir(context.env) ? [] : ['--data-dir', config.dataDir]
+  const berth = ['bin/berth', ...(url === DEFAULT_URL ? [] : ['--url', url]), ...elsewhere].join(' ')
   screen.line(
     [
       '',
       `Berth serves on ${url} until Ctrl-C. The API key is ${apiKey.value} (kept in ${apiKey.path}).`,
       'Next, in another terminal:',
-      '  bin/berth run "your task"          give an agent something to do',
-      '  bin/berth sessions ls              see what ran',
-      '  bin/berth doctor                   see what this machine can do',
+      `  ${berth} run "your task"     give an agent something to do`,
+      `  ${berth} sessions ls --all   see what ran`,
+      `  ${berth} doctor              see what this machine can do`,
       `or point the official client at it: new Anthropic({ baseURL: '${url}', apiKey: '…' })`,
     ].join('\n'),
   )
