@@ -7,7 +7,8 @@ const file = (content: unknown) => ({ path: '/etc/berth.json', text: JSON.string
 
 test('without anything, it runs on loopback with the scripted model', () => {
   expect(load()).toEqual({
-    listen: { host: '127.0.0.1', port: 7071 },
+    host: '127.0.0.1',
+    port: 7071,
     dataDir: '/home/me/.local/state/berth',
     apiKey: undefined,
     model: 'scripted',
@@ -24,11 +25,11 @@ test('without anything, it runs on loopback with the scripted model', () => {
 })
 
 test('flag before variable before file; an empty variable is none', () => {
-  const env = { HOME: '/h', BERTH_LISTEN: '0.0.0.0:2', BERTH_LOG_LEVEL: '' }
-  const sources = { env, file: file({ listen: '[::1]:3', log_level: 'warn' }) }
-  expect(load({ ...sources, flags: { listen: 'localhost:1' } }).listen).toEqual({ host: 'localhost', port: 1 })
-  expect(load(sources).listen).toEqual({ host: '0.0.0.0', port: 2 })
-  expect(load({ ...sources, env: { HOME: '/h' } }).listen).toEqual({ host: '::1', port: 3 })
+  const env = { HOME: '/h', BERTH_PORT: '2', BERTH_LOG_LEVEL: '' }
+  const sources = { env, file: file({ host: '::1', port: 3, log_level: 'warn' }) }
+  expect(load({ ...sources, flags: { port: '1' } })).toMatchObject({ host: '::1', port: 1 })
+  expect(load(sources).port).toBe(2)
+  expect(load({ ...sources, env: { HOME: '/h' } }).port).toBe(3)
   expect(load(sources).logLevel).toBe('warn')
 })
 
@@ -46,8 +47,9 @@ test('lists come by commas, or as lists in the file', () => {
 })
 
 test.each([
-  [{ flags: { listen: 'nowhere' } }, /^--listen \(command line\): must be address:port/],
-  [{ flags: { listen: '127.0.0.1:70000' } }, /^--listen/],
+  [{ flags: { port: 'http' } }, /^--port \(command line\): must be a port number/],
+  [{ flags: { port: '70000' } }, /^--port \(command line\): must be a port number/],
+  [{ env: { BERTH_HOST: 'http://x' } }, /^BERTH_HOST \(environment\): must be an address/],
   [{ env: { BERTH_MODEL: 'gpt' } }, /^BERTH_MODEL \(environment\): .*anthropic/],
   [{ env: { BERTH_MODEL: 'anthropic' } }, /^ANTHROPIC_API_KEY: is needed/],
   [
@@ -77,7 +79,7 @@ test('a secret is not in the message about it', () => {
 
 test('what was loaded cannot be changed', () => {
   const config = load()
-  expect([config, config.listen, config.allowedHosts, config.allowedOrigins].every(Object.isFrozen)).toBe(true)
+  expect([config, config.allowedHosts, config.allowedOrigins].every(Object.isFrozen)).toBe(true)
 })
 
 test('secrets have no flag and no place in the file; flags, variables and keys are named alike', () => {

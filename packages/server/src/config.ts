@@ -28,12 +28,20 @@ export const settings = {
     meaning: 'A JSON file with further settings, by the keys of this table.',
     secret: false,
   },
-  listen: {
-    env: 'BERTH_LISTEN',
-    flag: '--listen',
-    key: 'listen',
-    default: '127.0.0.1:7071',
-    meaning: 'Address and port to listen on. Port 0 takes a free one.',
+  host: {
+    env: 'BERTH_HOST',
+    flag: '--host',
+    key: 'host',
+    default: '127.0.0.1',
+    meaning: 'Address to listen on.',
+    secret: false,
+  },
+  port: {
+    env: 'BERTH_PORT',
+    flag: '--port',
+    key: 'port',
+    default: '7071',
+    meaning: 'Port to listen on; 0 takes a free one.',
     secret: false,
   },
   dataDir: {
@@ -112,14 +120,22 @@ export const settings = {
 } as const satisfies Record<string, Setting>
 export type SettingName = keyof typeof settings
 
-const listenAddress = z.string().transform((value, context) => {
-  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(value) ?? []
-  const host = bracketed ?? plain
-  const port = Number(digits)
-  if (host !== undefined && port <= 65_535) return { host, port }
-  context.addIssue({ code: 'custom', message: 'must be address:port, such as 127.0.0.1:7071 or [::1]:7071' })
-  return z.NEVER
-})
+const address = z
+  .string()
+  .regex(/^[A-Za-z0-9.:-]+$/, { error: 'must be an address or a name, such as 127.0.0.1 or ::1' })
+/** In the file it may be a number. */
+const portNumber = z
+  .union(
+    [
+      z
+        .string()
+        .regex(/^\d{1,5}$/)
+        .transform(Number),
+      z.int(),
+    ],
+    { error: 'must be a port number, 0 to 65535' },
+  )
+  .refine((port) => port >= 0 && port <= 65_535, { error: 'must be a port number, 0 to 65535' })
 
 const list = (item: z.ZodString) =>
   z
@@ -138,7 +154,8 @@ const printable = z.string().regex(/^[\x21-\x7e]+$/, { error: 'must be printable
 const path = z.string().refine((value) => !value.includes('\u0000'), { error: 'must be a path' })
 
 export interface Config {
-  readonly listen: { readonly host: string; readonly port: number }
+  readonly host: string
+  readonly port: number
   readonly dataDir: string
   readonly apiKey: string | undefined
   readonly model: 'anthropic' | 'scripted'
@@ -175,7 +192,8 @@ export function loadConfig(sources: ConfigSources): Config {
     throw new BerthError('invalid_request', 'ANTHROPIC_API_KEY: is needed for the model anthropic')
   }
   return Object.freeze({
-    listen: Object.freeze(read('listen', listenAddress) ?? listenAddress.parse(settings.listen.default)),
+    host: read('host', address) ?? settings.host.default,
+    port: read('port', portNumber) ?? portNumber.parse(settings.port.default),
     dataDir: read('dataDir', path) ?? defaultDataDir(sources),
     apiKey: read('apiKey', printable.min(16).max(512)),
     model,
