@@ -1,0 +1,70 @@
+/** A session's sandbox as the machine sees it: for stories in which something in it dies. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { cgroupPids, readCgroups } from '@berth/sandbox/oci/cgroup'
+import { sandboxFiles } from '@berth/sandbox/oci/sandbox-files'
+import type { SandboxRef } from '@berth/sandbox'
+import type { MachineTraces } from './machine-traces.ts'
+import { waitUntil } from './wait-until.ts'
+
+export interface HostProcess {
+  /** On the host. */
+  readonly pid: number
+  /** Its executable inside the sandbox, and its arguments. */
+  readonly args: readonly string[]
+}
+
+export class SessionSandbox {
+  readonly ref: SandboxRef
+  readonly #traces: MachineTraces
+
+  /** Waits until the session has one that runs. */
+  static async of(traces: MachineTraces, sessionId: string): Promise<SessionSandbox> {
+    await using driver = await traces.openDriver()
+    const ref = await waitUntil('the session has a sandbox', async () =>
+      (await driver.list({ session: sessionId })).find(({ state }) => state === 'running'),
+    )
+    return new SessionSandbox(traces, ref)
+  }
+
+  private constructor(traces: MachineTraces, ref: SandboxRef) {
+    this.#traces = traces
+    this.ref = ref
+  }
+
+  /** Directory on the host. */
+  get dir(): string {
+    return join(this.#traces.stateDir, this.ref.id)
+  }
+
+  async processes(): Promise<HostProcess[]> {
+    const pids = await cgroupPids(await readCgroups(), this.ref.id)
+    return (await Promise.all(pids.map(readProcess))).filter((process) => process !== undefined)
+  }
+
+  /** The agent's CLI; waits until it runs. */
+  cli(): Promise<HostProcess> {
+    return this.#started('the CLI', (args) => args[0] === '/opt/berth/claude')
+  }
+
+  /** The first process with this text among its arguments; waits until it runs. */
+  tool(mark: string): Promise<HostProcess> {
+    return this.#started(mark, (args) => args[0] !== '/opt/berth/claude' && args.some((arg) => arg.includes(mark)))
+  }
+
+  /** The sandbox's outermost process: with it, everything in the sandbox ends. */
+  async shimPid(): Promise<number> {
+    const shim = await sandboxFiles.readShim(this.dir)
+    if (shim === undefined) throw new Error(`${this.ref.id} has no shim`)
+    return shim.pid
+  }
+
+  #started(what: string, is: (args: readonly string[]) => boolean): Promise<HostProcess> {
+    return waitUntil(`${what} runs`, async () => (await this.processes()).find(({ args }) => is(args)))
+  }
+}
+
+async function readProcess(pid: number): Promise<HostProcess | undefined> {
+  const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  return line === '' ? undefined : { pid, args: line.split('\0').slice(0, -1) }
+}
