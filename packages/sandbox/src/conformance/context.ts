@@ -35,7 +35,7 @@ export class Bench implements AsyncDisposable {
   readonly #test: DriverUnderTest
   readonly #ids: string[] = []
 
-  private constructor(test: DriverUnderTest, input: OpenInput, driver: SandboxDriver) {
+  constructor(test: DriverUnderTest, input: OpenInput, driver: SandboxDriver) {
     this.#test = test
     this.input = input
     this.driver = driver

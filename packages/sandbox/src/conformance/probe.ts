@@ -74,8 +74,9 @@ export class Probe implements AsyncDisposable {
     const end = await this.#run(uid, source, args)
     if (end === 'lost') throw new Error('the sandbox ended')
     if (end.code !== 0) throw new Error(`the probe ended with ${end.code ?? end.signal}: ${end.stderr}`)
-    // eslint-disable-next-line typescript/no-unsafe-type-assertion -- what a test's own function returned, as JSON
-    return JSON.parse(end.stdout) as R
+    // What the test's own function returned, as JSON carries it.
+    const value: R = JSON.parse(end.stdout)
+    return value
   }
 
   async #run(uid: number, source: string, args: readonly unknown[]): Promise<ProbeOutcome> {

@@ -136,7 +136,7 @@ class OciDriver implements SandboxDriver {
     this.#machine ??= findMachine(this.#parts.settings.runtime)
     try {
       const machine = await this.#machine
-      const missing = missingLimits(machine, this.#parts.settings.withoutLimits)
+      const missing = missingLimits(machine.cgroups.has, this.#parts.settings.withoutLimits)
       if (missing.length > 0) {
         throw new BerthError('unavailable', `this machine has no cgroup controller for: ${missing.join(', ')}`)
       }

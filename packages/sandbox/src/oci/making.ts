@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { inside } from '../driver.ts'
 import type { SandboxSpec } from '../driver.ts'
 import { ociConfig } from './bundle.ts'
-import type { Controller } from './cgroup.ts'
+import { controllers } from './cgroup.ts'
+import type { Cgroups, Controller } from './cgroup.ts'
 import { errno } from './errno.ts'
 import type { Layout } from './layout.ts'
 import type { Machine } from './machine.ts'
@@ -116,8 +117,6 @@ async function hardFileLimit(): Promise<number> {
 }
 
 /** Limits that neither this machine enforces nor the operator has waived. */
-export function missingLimits(machine: Machine, waived: readonly Controller[]): string[] {
-  return Object.entries(machine.cgroups.has)
-    .filter(([name, there]) => !there && !waived.some((controller) => controller === name))
-    .map(([name]) => name)
+export function missingLimits(has: Cgroups['has'], waived: readonly Controller[]): Controller[] {
+  return controllers.filter((name) => !has[name] && !waived.includes(name))
 }

@@ -25,18 +25,20 @@ prepare() {
   for procs in $BERTH_JOIN; do
     echo 0 >"$procs" || fail "cannot join $procs"
   done
+  # Beside what follows: most of its time it waits for the host's disk.
+  mkfs.ext4 -q -F -m 0 -O ^has_journal,^resize_inode -E "lazy_itable_init=1,nodiscard,root_owner=$BERTH_OWNER" -d seed disk.img &
+  local mkfs=$!
   # crun refuses a machine with both cgroup versions mounted; in this namespace one of them can go.
   if [ -n "$BERTH_HIDE" ]; then
     umount "$BERTH_HIDE" || fail "cannot hide $BERTH_HIDE"
   fi
-  mkfs.ext4 -q -F -m 0 -O ^has_journal -E "lazy_itable_init=1,nodiscard,root_owner=$BERTH_OWNER" -d seed disk.img ||
-    fail 'mkfs.ext4 failed'
-  mount -n -t ext4 -o loop,discard,noinit_itable,nosuid,nodev,noatime disk.img disk || fail 'cannot mount the disk image'
   # The runtime opens the root file system as the sandbox's own root, which cannot pass through the state directory.
   case $BERTH_LAYERS in
     *:*) mount -n -t overlay -o "ro,nosuid,nodev,lowerdir=$BERTH_LAYERS" overlay "$BERTH_ROOT" ;;
     *) mount -n --bind "$BERTH_LAYERS" "$BERTH_ROOT" ;;
   esac || fail 'cannot mount the root file system'
+  wait "$mkfs" || fail 'mkfs.ext4 failed'
+  mount -n -t ext4 -o loop,discard,noinit_itable,nosuid,nodev,noatime disk.img disk || fail 'cannot mount the disk image'
 }
 
 launch() {

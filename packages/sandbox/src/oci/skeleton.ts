@@ -51,13 +51,26 @@ const written: Readonly<Record<string, string>> = {
 }
 
 /**
- * The root file system of a sandbox without an image, and the top layer of one with an image: mount points and the few files of /etc
- * that programs need, all owned by the host's root. Built once per state of the host's files, named by it; returns its path.
+ * The root file system of a sandbox without an image: mount points and the few files of /etc that programs need, all owned by the
+ * host's root. Built once per state of the host's files, named by it; returns its path.
  */
 export async function ensureSkeleton(dir: string): Promise<string> {
-  const path = join(dir, await hostFingerprint())
+  return ensureDirectory(join(dir, await hostFingerprint()), fill)
+}
+
+/** The layer that an image gets on top: mount points, and no way to resolve names. */
+export function ensureMountPoints(dir: string): Promise<string> {
+  return ensureDirectory(join(dir, 'mount-points'), async (root) => {
+    await makeMountPoints(root)
+    for (const name of ['etc/hosts', 'etc/resolv.conf', 'etc/nsswitch.conf'])
+      await put(join(root, name), written[name] ?? '')
+  })
+}
+
+/** Fills a directory aside and gives it its name when it is complete, unless it is there. Returns the path. */
+async function ensureDirectory(path: string, fill: (draft: string) => Promise<void>): Promise<string> {
   if (await exists(path)) return path
-  await mkdir(dir, { recursive: true, mode: 0o755 })
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 })
   const draft = await mkdtemp(`${path}.`)
   try {
     await fill(draft)
@@ -65,18 +78,9 @@ export async function ensureSkeleton(dir: string): Promise<string> {
     await rename(draft, path)
   } catch (error) {
     await rm(draft, { recursive: true, force: true })
-    // Another process was faster; its work is the same.
+    // Another maker was faster; its work is the same.
     if (errno(error) !== 'ENOTEMPTY' && errno(error) !== 'EEXIST') throw error
   }
-  return path
-}
-
-/** The layer that an image gets on top: mount points, and no way to resolve names. */
-export async function ensureMountPoints(dir: string): Promise<string> {
-  const path = join(dir, 'mount-points')
-  await makeMountPoints(path)
-  for (const name of ['etc/hosts', 'etc/resolv.conf', 'etc/nsswitch.conf'])
-    await put(join(path, name), written[name] ?? '')
   return path
 }
 
@@ -96,9 +100,7 @@ async function makeMountPoints(root: string): Promise<void> {
   await mkdir(join(root, 'tmp'), { recursive: true })
   await chmod(join(root, 'tmp'), 0o1777)
   await mkdir(join(root, 'var'), { recursive: true })
-  await symlink('../tmp', join(root, 'var/tmp')).catch((error: unknown) => {
-    if (errno(error) !== 'EEXIST') throw error
-  })
+  await symlink('../tmp', join(root, 'var/tmp'))
 }
 
 async function put(path: string, text: string): Promise<void> {
