@@ -64,6 +64,7 @@ const edit = z.looseObject({
   type: z.enum(['clear_thinking_20251015', 'clear_tool_uses_20250919', 'compact_20260112']),
 })
 
+const safeguard = z.looseObject({ type: z.literal('dangerous_tool_use') })
 const fallback = z.looseObject({ model: z.string() })
 
 /** Lists hold what they hold until their turn comes: one part is read at a time, so that the first thing wrong ends the work. */
@@ -87,6 +88,7 @@ const request = z.strictObject({
   service_tier: z.enum(['auto', 'standard_only']).optional(),
   speed: z.literal('standard').nullish(),
   context_management: z.strictObject({ edits: z.array(z.unknown()).optional() }).nullish(),
+  safeguards: z.array(z.unknown()).nullish(),
   compaction: z.strictObject({ type: z.literal('summarize'), instructions: z.string().nullish() }).nullish(),
   fallbacks: z.union([z.literal('default'), z.array(z.unknown())]).nullish(),
 })
@@ -101,6 +103,7 @@ export function admit(bytes: Buffer, endpoint: Endpoint, policy: Policy): Admitt
   if (endpoint === 'messages' && given.max_tokens === undefined) throw new Refusal(400, 'max_tokens: is required')
   checkModels(given, policy)
   given.context_management?.edits?.forEach((each, index) => read(edit, each, `context_management.edits.${index}`))
+  given.safeguards?.forEach((each, index) => read(safeguard, each, `safeguards.${index}`))
   const tools = given.tools?.map((each, index) => readTool(each, `tools.${index}`, policy))
   const system = given.system === undefined ? undefined : readContent(given.system, 'system', policy)
   const messages = given.messages.map((each, index) => {

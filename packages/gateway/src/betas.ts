@@ -1,11 +1,12 @@
 import { Refusal } from './refusal.ts'
 
 /**
- * Values of `anthropic-beta` that go upstream: those the CLI sends (captured from 2.1.330, with and without its options), and those
+ * Values of `anthropic-beta` that go upstream: those the CLI sends (captured from 2.1.330 over its permission modes, models and options), and those
  * of its kind that only shape prompt, thinking or output. None of them reaches state outside the request.
  */
 const forwarded = new Set([
   'advanced-tool-use-2025-11-20',
+  'afk-mode-2026-01-31',
   'auto-mode-classifier-2026-07-16',
   'claude-code-20250219',
   'claude-code-side-query-2026-09-29',
@@ -14,6 +15,7 @@ const forwarded = new Set([
   'context-1m-2025-08-07',
   'context-hint-2026-04-09',
   'context-management-2025-06-27',
+  'dangerous-tool-use-2026-09-03',
   'effort-2025-11-24',
   'extended-cache-ttl-2025-04-11',
   'fine-grained-tool-streaming-2025-05-14',

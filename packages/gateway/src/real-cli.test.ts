@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { query } from '@anthropic-ai/claude-agent-sdk'
+import { type Options, query } from '@anthropic-ai/claude-agent-sdk'
 import { expect, test } from 'vitest'
 import { makeRoute, runGateway, temporary } from './fixture/running-gateway.ts'
 import { answerShortly, messageStart, shortAnswer, sse, startUpstream } from './fixture/upstream-server.ts'
@@ -20,9 +20,10 @@ interface Run {
   readonly socket: string
   readonly home: string
   readonly tools: string[]
+  readonly options?: Options
 }
 
-async function ask({ socket, home, tools }: Run) {
+async function ask({ socket, home, tools, options }: Run) {
   const results = []
   const conversation = query({
     prompt: 'go',
@@ -45,6 +46,7 @@ async function ask({ socket, home, tools }: Run) {
         ANTHROPIC_UNIX_SOCKET: socket,
         ANTHROPIC_API_KEY: 'none',
       },
+      ...options,
     },
   })
   try {
@@ -74,6 +76,33 @@ test('the real CLI does a tool turn through the gateway, and the ledger has it',
   expect((await gateway.client.usage('s')).models).toMatchObject([
     { model: 'claude-opus-5-5', requests: 2, input_tokens: 110, output_tokens: 25 },
   ])
+})
+
+test('the real CLI’s options that change the request are admitted', async () => {
+  await using directory = await temporary()
+  await using upstream = await startUpstream(answerShortly)
+  const env = { ANTHROPIC_BASE_URL: upstream.url, ANTHROPIC_API_KEY: 'k-real-1' }
+  await using gateway = await runGateway(join(directory.path, 'state'), env)
+  const route = await makeRoute(directory.path, 's')
+  await gateway.client.route('s', route)
+  const given: Options[] = [
+    { permissionMode: 'plan', effort: 'high', taskBudget: { total: 100_000 }, betas: ['context-1m-2025-08-07'] },
+    { permissionMode: 'auto', systemPrompt: { type: 'preset', preset: 'claude_code' }, maxThinkingTokens: 4000 },
+  ]
+  for (const options of given) {
+    const results = await ask({
+      socket: route.socket_path,
+      home: directory.path,
+      tools: ['Read', 'ToolSearch'],
+      options,
+    })
+    expect(results).toMatchObject([{ is_error: false, result: 'ok' }])
+  }
+  const [planned, auto] = upstream.received
+  expect(planned?.headers['anthropic-beta']).toContain('context-1m-2025-08-07')
+  expect(planned?.body).toContain('"task_budget"')
+  expect(auto?.body).toContain('"dangerous_tool_use"')
+  expect(gateway.output()).not.toContain('refused')
 })
 
 test('the real CLI gives up at once when the key is refused', async () => {
