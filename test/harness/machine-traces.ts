@@ -2,7 +2,7 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hostPrograms, sandboxStateDir } from '@berth/cli/programs'
+import { ociOptions } from '@berth/cli/programs'
 import { controlSocket } from '@berth/gateway'
 import { isBerthError } from '@berth/protocol'
 import type { GatewayHealth } from '@berth/protocol/gateway'
@@ -15,18 +15,20 @@ const CLEAN_MS = 30_000
 
 export class MachineTraces implements Disposable {
   readonly stateDir: string
+  readonly #dataDir: string
   readonly #gatewayState: string
   readonly #watcher: FSWatcher
   readonly #ids = new Set<string>()
 
   /** Before the server starts, so that no sandbox is missed. */
   static async follow(dataDir: string): Promise<MachineTraces> {
-    await mkdir(sandboxStateDir(dataDir), { mode: 0o700 })
+    await mkdir(ociOptions({ dataDir }).stateDir, { mode: 0o700 })
     return new MachineTraces(dataDir)
   }
 
   private constructor(dataDir: string) {
-    this.stateDir = sandboxStateDir(dataDir)
+    this.#dataDir = dataDir
+    this.stateDir = ociOptions({ dataDir }).stateDir
     this.#gatewayState = join(dataDir, 'gateway')
     this.#watcher = watch(this.stateDir, (_event, name) => {
       if (name?.startsWith('sbx_') === true) this.#ids.add(name)
@@ -55,7 +57,7 @@ export class MachineTraces implements Disposable {
 
   /** The driver over the same state, as a second server would have it: to look at sandboxes or to end them from outside. */
   openDriver(): Promise<SandboxDriver> {
-    return openOciDriver({ ...hostPrograms(), stateDir: this.stateDir })
+    return openOciDriver(ociOptions({ dataDir: this.#dataDir }))
   }
 
   /** undefined: it does not run. */
