@@ -15,10 +15,11 @@ const HEADERS = {
 }
 
 /**
- * Answers with the events as they come; ends with them. A reader that goes away ends the iteration. Nothing is read ahead: what the
- * reader does not take stays with the source, whose queue is bounded.
+ * Answers with the events as they come; ends with them, and disposes `attachment`, which feeds them, however it ends: a reader may go away
+ * while nothing happens, or never read at all. Nothing is read ahead: what the reader does not take stays with the source, whose queue is
+ * bounded.
  */
-export function eventStream(source: AsyncIterable<ServerSentEvent>): Response {
+export function eventStream(source: AsyncIterable<ServerSentEvent>, attachment: Disposable): Response {
   const iterator = source[Symbol.asyncIterator]()
   const encoder = new TextEncoder()
   let next: Promise<IteratorResult<ServerSentEvent>> | undefined
@@ -34,10 +35,14 @@ export function eventStream(source: AsyncIterable<ServerSentEvent>): Response {
           return
         }
         next = undefined
-        if (result.done === true) controller.close()
-        else controller.enqueue(encoder.encode(format(result.value)))
+        if (result.done === true) {
+          attachment[Symbol.dispose]()
+          controller.close()
+        } else controller.enqueue(encoder.encode(format(result.value)))
       },
       cancel: async () => {
+        // First of all: it ends the wait that the iterator may be in.
+        attachment[Symbol.dispose]()
         await iterator.return?.()
       },
     },

@@ -66,7 +66,8 @@ export const addSdkMessages: AddRoutes = (app, deps) => {
       const from = toSeq(c.req.header('last-event-id')) ?? session.last_sdk_seq
       const isOver = session.status === 'terminated'
       const { partial } = c.req.valid('query')
-      return eventStream(streamMessages({ deps, sessionId, subscription, from, partial, isOver }))
+      const messages = streamMessages({ deps, sessionId, subscription, from, partial, isOver })
+      return eventStream(messages, subscription)
     } catch (error) {
       subscription[Symbol.dispose]()
       throw error
@@ -95,7 +96,7 @@ interface Streaming {
 }
 
 async function* streamMessages(given: Streaming): AsyncGenerator<ServerSentEvent> {
-  using subscription = given.subscription
+  const { subscription } = given
   let last = given.from
   for (;;) {
     const page = await read(given.deps, given.sessionId, last, REPLAY_PAGE)

@@ -87,7 +87,7 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
       const isOver = session.status === 'terminated'
       const replayed = new Set<string>()
       const replay = lastEventId === undefined ? [] : await readReplay(deps, sessionId, lastEventId)
-      return eventStream(streamFrames({ subscription, replay, replayed, deltas, isOver }))
+      return eventStream(streamFrames({ subscription, replay, replayed, deltas, isOver }), subscription)
     } catch (error) {
       subscription[Symbol.dispose]()
       throw error
@@ -150,16 +150,18 @@ function isWithin(time: string, bounds: Bounds): boolean {
   )
 }
 
-async function readReplay(deps: HttpDeps, sessionId: string, lastEventId: string): Promise<SessionEvent[]> {
+async function readReplay(deps: HttpDeps, sessionId: string, eventId: string): Promise<SessionEvent[]> {
+  let after = await deps.store.findPosition({ sessionId, eventId })
+  if (after === undefined) {
+    throw new BerthError('invalid_request', `Last-Event-ID: no event ${eventId} in this session`)
+  }
   const replay: SessionEvent[] = []
-  for (let eventId = lastEventId; ;) {
-    const page = await deps.store.findEventsAfter({ sessionId, eventId, limit: REPLAY_PAGE })
-    if (page === undefined)
-      throw new BerthError('invalid_request', `Last-Event-ID: no event ${lastEventId} in this session`)
-    replay.push(...page)
+  for (;;) {
+    const page = await deps.store.listEventsAfter({ sessionId, after, limit: REPLAY_PAGE })
+    for (const { event } of page) replay.push(event)
     const last = page.at(-1)
     if (last === undefined || page.length < REPLAY_PAGE) return replay
-    eventId = last.id
+    after = last.place
   }
 }
 
@@ -173,7 +175,6 @@ interface Streaming {
 
 async function* streamFrames(given: Streaming): AsyncGenerator<ServerSentEvent> {
   const { subscription, replay, replayed, deltas } = given
-  using _attached = subscription
   for (const event of replay) {
     replayed.add(event.id)
     yield frameOf(event)

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { Feed, type Subscription } from '../engine/feed.ts'
+import { eventStream, type ServerSentEvent } from './event-stream.ts'
+
+async function* frames(subscription: Subscription): AsyncGenerator<ServerSentEvent> {
+  for await (const item of subscription) {
+    if (item.kind === 'event') yield { event: item.event.type, id: item.event.id, data: item.event }
+  }
+}
+
+const idle = { id: 'sevt_1', type: 'session.status_running' as const, processed_at: '2026-01-01T00:00:00.000Z' }
+
+test('a reader that goes away while nothing happens is let go at once', async () => {
+  using feed = new Feed()
+  const subscription = feed.subscribe('s')
+  const reader = eventStream(frames(subscription), subscription).body?.getReader()
+  await reader?.read()
+  const pending = reader?.read()
+  await reader?.cancel()
+  await pending
+  expect(feed.hasSubscribers('s')).toBe(false)
+})
+
+test('an answer that nobody reads is let go when it is cancelled', async () => {
+  using feed = new Feed()
+  const subscription = feed.subscribe('s')
+  await eventStream(frames(subscription), subscription).body?.cancel()
+  expect(feed.hasSubscribers('s')).toBe(false)
+})
+
+test('what was published before the end is written before the stream ends', async () => {
+  using feed = new Feed()
+  const subscription = feed.subscribe('s')
+  const response = eventStream(frames(subscription), subscription)
+  feed.publish('s', [{ kind: 'event', event: idle }])
+  feed.finish('s')
+  expect(await response.text()).toBe(
+    `: attached\n\nevent: session.status_running\nid: sevt_1\ndata: ${JSON.stringify(idle)}\n\n`,
+  )
+  expect(feed.hasSubscribers('s')).toBe(false)
+})
+
+test('a subscriber that does not keep up is let go, the others are not', () => {
+  using feed = new Feed()
+  const slow = feed.subscribe('s')
+  for (let n = 0; n < 10_000; n++) feed.publish('s', [{ kind: 'event', event: idle }])
+  const fresh = feed.subscribe('s')
+  feed.publish('s', [{ kind: 'event', event: idle }])
+  expect([slow.end, fresh.end]).toEqual(['overrun', 'open'])
+})
