@@ -1,22 +1,29 @@
 import { Anthropic, APIConnectionError, APIError, AuthenticationError } from '@anthropic-ai/sdk'
+import { defaultDataDir, settings } from '@berth/server/config'
 import { apiKeyPath, readApiKey } from './api-key-file.ts'
+import type { Context } from './context.ts'
 import { CommandError } from './exit.ts'
 import { neutralise } from './neutralise.ts'
-import { DEFAULT_PORT } from './serve-config.ts'
 
-export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_PORT}`
+export const DEFAULT_URL = `http://${settings.host.default}:${settings.port.default}`
 
 /** Options that every command has which talks to a server. Each has a variable of the environment, and all but the key a default. */
 export interface ConnectionOptions {
   readonly url: string
   readonly apiKey?: string
-  readonly dataDir: string
+  readonly dataDir?: string
 }
 
 /** The official client, pointed at Berth: the server that is named, or the one of this machine and user. */
-export async function connect({ url, apiKey, dataDir }: ConnectionOptions): Promise<Anthropic> {
+export async function connect({ url, apiKey, dataDir }: ConnectionOptions, { env }: Context): Promise<Anthropic> {
   const baseURL = parseUrl(url)
-  return clientFor(baseURL, apiKey === undefined || apiKey === '' ? await localKey(baseURL, dataDir) : apiKey)
+  if (apiKey !== undefined && apiKey !== '') return clientFor(baseURL, apiKey)
+  return clientFor(baseURL, await localKey(baseURL, dataDirOf(dataDir, env)))
+}
+
+/** The same as `serve` takes when no configuration file says otherwise. */
+export function dataDirOf(option: string | undefined, env: Context['env']): string {
+  return option || env.BERTH_DATA_DIR || defaultDataDir({ env, isRoot: process.getuid?.() === 0 })
 }
 
 export function clientFor(baseURL: string, apiKey: string): Anthropic {

@@ -4,23 +4,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isBerthError } from '@berth/protocol'
 import { type Finding, openOciDriver } from '@berth/sandbox'
-import { hostPrograms, sandboxStateDir } from './programs.ts'
+import { ociOptions } from './programs.ts'
+import type { StartConfig } from './start.ts'
 
 /** What the sandbox driver says about this machine. A data directory that is not there yet is not made. */
-export async function driverFindings(dataDir: string, signal?: AbortSignal): Promise<Finding[]> {
-  if (existsSync(dataDir)) return check(sandboxStateDir(dataDir), signal)
-  const passing = await mkdtemp(join(tmpdir(), 'berth-'))
+export async function driverFindings(config: Pick<StartConfig, 'dataDir' | 'ociRuntime'>): Promise<Finding[]> {
+  if (existsSync(config.dataDir)) return check(config)
+  const dataDir = await mkdtemp(join(tmpdir(), 'berth-'))
   try {
-    return await check(passing, signal)
+    return await check({ ...config, dataDir })
   } finally {
-    await rm(passing, { recursive: true, force: true })
+    await rm(dataDir, { recursive: true, force: true })
   }
 }
 
-async function check(stateDir: string, signal: AbortSignal | undefined): Promise<Finding[]> {
+async function check(config: Pick<StartConfig, 'dataDir' | 'ociRuntime'>): Promise<Finding[]> {
   try {
-    await using driver = await openOciDriver({ stateDir, ...hostPrograms() })
-    return await driver.check(signal)
+    await using driver = await openOciDriver(ociOptions(config))
+    return await driver.check()
   } catch (error) {
     if (!isBerthError(error)) throw error
     return [{ level: 'fail', what: 'sandbox driver', detail: error.message }]

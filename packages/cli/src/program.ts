@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { settings } from '@berth/server/config'
 import { Command, Option } from 'commander'
 import { z } from 'zod'
 import { addDoctor } from './commands/doctor.ts'
@@ -9,20 +10,16 @@ import { addServe } from './commands/serve.ts'
 import { addSessions } from './commands/sessions.ts'
 import { DEFAULT_URL } from './connection.ts'
 import type { Context } from './context.ts'
-import { defaultDataDir } from './data-dir.ts'
 
 /** The whole command line. Throws `CommanderError` instead of ending the process. */
 export function berth(context: Context): Command {
+  const { dataDir } = settings
   const program = new Command('berth')
     .description('Open-source hosting for Claude Agent SDK agents')
     .version(version(), '--version', 'print the version')
     .addOption(new Option('--url <url>', 'the server to talk to').env('BERTH_URL').default(DEFAULT_URL))
     .addOption(new Option('--api-key <key>', "the key to use (default: the local server's)").env('BERTH_API_KEY'))
-    .addOption(
-      new Option('--data-dir <dir>', 'where the local server keeps everything')
-        .env('BERTH_DATA_DIR')
-        .default(defaultDataDir(context.env)),
-    )
+    .option('--data-dir <dir>', `${dataDir.meaning} (${dataDir.env}; default: ${dataDir.default})`)
     .showSuggestionAfterError(true)
     .showHelpAfterError('(berth --help, or berth <command> --help, says more)')
     .exitOverride()

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
+import type { OciOptions } from '@berth/sandbox'
 
 const packages = resolve(import.meta.dirname, '../..')
 
@@ -35,7 +36,8 @@ function claudeOf(from: string): string {
   }
 }
 
-/** What the sandbox driver keeps, below the data directory. */
-export function sandboxStateDir(dataDir: string): string {
-  return join(dataDir, 'sbx')
+/** The sandbox driver of an installation: everything that it keeps is below the data directory. */
+export function ociOptions({ dataDir, ociRuntime }: { dataDir: string; ociRuntime?: string | undefined }): OciOptions {
+  const runtime = ociRuntime === undefined ? {} : { runtime: ociRuntime }
+  return { stateDir: join(dataDir, 'sbx'), ...hostPrograms(), ...runtime }
 }

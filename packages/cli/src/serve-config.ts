@@ -1,59 +1,66 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { readFileSync } from 'node:fs'
+import { isBerthError } from '@berth/protocol/error'
+import { type Config, configFile, loadConfig, type Setting, type SettingName, settings } from '@berth/server/config'
+import { type Command, Option } from 'commander'
 import type { Context } from './context.ts'
+import { CommandError, exit } from './exit.ts'
 import type { StartConfig } from './start.ts'
 
-export interface ServeOptions {
-  readonly dataDir: string
-  readonly host: string
-  readonly port: number
-  readonly model?: StartConfig['model']
+/** What was on the command line, by setting. */
+export type ServeOptions = Readonly<Partial<Record<SettingName, string>>>
+
+/** A server's configuration, for starting it. */
+export interface ServeConfig extends StartConfig {
+  readonly logLevel: Config['logLevel']
 }
 
-export const DEFAULT_PORT = 7071
+const all: readonly (readonly [string, Setting])[] = Object.entries(settings)
 
+/** A flag for every setting that has one. The data directory's is there for every command. */
 export function addServeOptions(command: Command): Command {
-  const host = new Option('--host <address>', 'address to listen on').env('BERTH_HOST').default('127.0.0.1')
-  const port = new Option('--port <number>', 'port to listen on, 0 for any').env('BERTH_PORT').default(DEFAULT_PORT)
-  const model = new Option('--model <which>', 'where model calls go (default: anthropic with a key, else scripted)')
-  return command
-    .addOption(host)
-    .addOption(port.argParser(parsePort))
-    .addOption(model.env('BERTH_MODEL').choices(['anthropic', 'scripted']))
+  for (const [name, { flag, env, meaning, default: fallback }] of all) {
+    if (flag === null || name === 'dataDir') continue
+    command.addOption(new Option(`${flag} <value>`, `${meaning} (${env}; default: ${fallback})`))
+  }
+  const unflagged = all.filter(([, { flag }]) => flag === null)
+  const lines = unflagged.map(([, { env, meaning }]) => `  ${env}  ${meaning}`)
+  return command.addHelpText('after', `\nOnly in the environment:\n${lines.join('\n')}`)
 }
 
-/** The scripted model answers where there is no key for the real one. */
-export function startConfig({ dataDir, host, port, model }: ServeOptions, { env }: Context): StartConfig {
-  const upstream = upstreamOf(env)
-  const fallback = upstream.ANTHROPIC_API_KEY === undefined ? 'scripted' : 'anthropic'
-  return { dataDir, host, port, model: model ?? fallback, upstream }
+/** Flag, else environment, else configuration file, else default. A wrong one is an error of usage. */
+export function serveConfig(options: ServeOptions, { env }: Context): ServeConfig {
+  // The key that clients use is one thing, the key that a server is to have another: only the environment names the latter.
+  const flags = { ...options, apiKey: undefined }
+  try {
+    const path = configFile({ flags, env })
+    const file = path === undefined ? undefined : { path, text: readFileSync(path, 'utf8') }
+    const { anthropicApiKey, anthropicBaseUrl, ...config } = loadConfig({
+      flags,
+      env,
+      file,
+      isRoot: process.getuid?.() === 0,
+    })
+    return { ...config, upstream: upstreamOf(env, { anthropicApiKey, anthropicBaseUrl }) }
+  } catch (error) {
+    if (!isBerthError(error) && !(error instanceof Error && 'code' in error)) throw error
+    throw new CommandError(error.message, exit.usage)
+  }
 }
 
-const upstreamVariables = [
-  'ANTHROPIC_API_KEY',
-  'ANTHROPIC_BASE_URL',
-  'BERTH_UPSTREAM_SOCKET',
-  'BERTH_UPSTREAM_CONNECT_SECONDS',
-  'BERTH_UPSTREAM_IDLE_SECONDS',
-]
-
-/** What of the environment the gateway gets: nothing else of it. */
-function upstreamOf(env: Context['env']): Record<string, string> {
+/** The gateway's environment: the model's settings and what is the gateway's own, nothing else. */
+function upstreamOf(
+  env: Context['env'],
+  { anthropicApiKey, anthropicBaseUrl }: Pick<Config, 'anthropicApiKey' | 'anthropicBaseUrl'>,
+): Record<string, string> {
+  const own = Object.entries(env).filter(([name]) => name.startsWith('BERTH_UPSTREAM_'))
+  const given = { ...Object.fromEntries(own), ANTHROPIC_BASE_URL: anthropicBaseUrl, ANTHROPIC_API_KEY: anthropicApiKey }
   return Object.fromEntries(
-    upstreamVariables.flatMap((name) => {
-      const value = env[name]
-      return value === undefined || value === '' ? [] : [[name, value]]
-    }),
+    Object.entries(given).flatMap(([name, value]) => (value === undefined || value === '' ? [] : [[name, value]])),
   )
 }
 
-export function modelLine({ model }: StartConfig): string {
+export function modelLine({ model, upstream }: StartConfig): string {
   return model === 'scripted'
     ? 'model: scripted, which needs no key and costs nothing; with ANTHROPIC_API_KEY set, the Anthropic API answers'
-    : 'model: the Anthropic API, with ANTHROPIC_API_KEY'
-}
-
-function parsePort(text: string): number {
-  const port = Number(text)
-  if (!/^\d{1,5}$/.test(text) || port > 65_535) throw new InvalidArgumentError('must be a port number, 0 to 65535')
-  return port
+    : `model: ${upstream.ANTHROPIC_BASE_URL}, with ANTHROPIC_API_KEY`
 }

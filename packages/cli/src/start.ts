@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { controlSocket } from '@berth/gateway'
 import { openGatewayClient, type GatewayClient } from '@berth/protocol/gateway-client'
 import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
@@ -8,7 +9,7 @@ import { claimDataDir, newKey, startServer } from '@berth/server'
 import type { Logger } from 'pino'
 import { apiKeyPath, readApiKey, writeApiKey } from './api-key-file.ts'
 import { keepGateway } from './keep-gateway.ts'
-import { hostPrograms, sandboxStateDir } from './programs.ts'
+import { hostPrograms, ociOptions } from './programs.ts'
 
 export interface StartConfig {
   readonly dataDir: string
@@ -18,6 +19,12 @@ export interface StartConfig {
   readonly model: 'anthropic' | 'scripted'
   /** Variables that tell the gateway where the model is; its key among them. */
   readonly upstream: Readonly<Record<string, string>>
+  /** A key that is to exist; without it, the one in the data directory or a new one. */
+  readonly apiKey?: string | undefined
+  /** Default: crun, else runc. */
+  readonly ociRuntime?: string | undefined
+  readonly allowedHosts?: readonly string[]
+  readonly allowedOrigins?: readonly string[]
 }
 
 export interface StartOptions {
@@ -30,7 +37,10 @@ export interface RunningBerth {
   readonly url: string
   /** `created`: made by this start, so that nobody has seen it yet. */
   readonly apiKey: ApiKey
-  /** Drains and stops the server. Sandboxes and the gateway, which serves them, live on; with `everything`, they end, too. */
+  /**
+   * Drains and stops the server. Sandboxes live on, and as long as there is one the gateway, which serves them; with `everything`, all
+   * of them end.
+   */
   close(what?: { readonly everything: boolean }): Promise<void>
 }
 
@@ -46,19 +56,19 @@ const GATEWAY_END_MS = 15_000
 export async function startBerth(config: StartConfig, { logger, signal }: StartOptions): Promise<RunningBerth> {
   await using opened = new AsyncDisposableStack()
   opened.use(await claimDataDir(config.dataDir))
-  const apiKey = await prepareKey(config.dataDir)
+  const apiKey = await prepareKey(config)
   const env = config.model === 'scripted' ? await scriptedUpstream(config.dataDir, opened) : config.upstream
-  const programs = hostPrograms()
+  const { node } = hostPrograms()
   const state = join(config.dataDir, 'gateway')
-  const keeper = opened.use(await keepGateway({ state, env, node: programs.node }, { logger, signal }))
+  const keeper = opened.use(await keepGateway({ state, env, node }, { logger, signal }))
   const gateway = openGatewayClient(controlSocket(state))
   await using undo = new AsyncDisposableStack()
   if (keeper.started) undo.defer(() => endGateway(gateway))
-  const driver = opened.use(await openOciDriver({ stateDir: sandboxStateDir(config.dataDir), ...programs, logger }))
+  const driver = opened.use(await openOciDriver({ ...ociOptions(config), logger }))
   signal.throwIfAborted()
-  const { dataDir, host, port } = config
-  const parts = { driver, gateway, logger, allowedHosts: [], allowedOrigins: [] }
-  const server = await startServer({ dataDir, host, port, apiKey: apiKey.value, ...parts })
+  const { dataDir, host, port, allowedHosts = [], allowedOrigins = [] } = config
+  const listen = { host, port, allowedHosts, allowedOrigins }
+  const server = await startServer({ ...listen, dataDir, apiKey: apiKey.value, driver, gateway, logger })
   undo.move()
   const rest = opened.move()
   return {
@@ -67,20 +77,20 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
     close: async (what) => {
       await using _rest = rest
       await server[Symbol.asyncDispose]()
-      if (what?.everything !== true) return
-      await endSandboxes(driver)
+      if (what?.everything === true) await endSandboxes(driver)
+      if ((await driver.list()).length > 0) return
       await keeper[Symbol.asyncDispose]()
       await endGateway(gateway)
     },
   }
 }
 
-/** The key that the directory holds, or a new one that it holds from now on. */
-async function prepareKey(dataDir: string): Promise<ApiKey> {
+/** The key that is wanted, else the one that the directory holds, else a new one. The directory holds it from now on. */
+async function prepareKey({ apiKey, dataDir }: StartConfig): Promise<ApiKey> {
   const known = await readApiKey(dataDir)
-  if (known !== undefined) return { value: known, created: false, path: apiKeyPath(dataDir) }
-  const { key } = newKey()
-  return { value: key, created: true, path: await writeApiKey(dataDir, key) }
+  const value = apiKey ?? known ?? newKey().key
+  if (value !== known) await writeApiKey(dataDir, value)
+  return { value, created: apiKey === undefined && known === undefined, path: apiKeyPath(dataDir) }
 }
 
 /** Its socket has the same path after every start, so a gateway that lives on still finds it. */
@@ -95,17 +105,18 @@ async function endSandboxes(driver: SandboxDriver): Promise<void> {
   for (const { id } of await driver.list()) await driver.destroy(id)
 }
 
-/** Resolves when it no longer answers. */
+/** Resolves when its process is gone: only then may another one have its state. */
 async function endGateway(gateway: GatewayClient): Promise<void> {
+  const { pid } = await gateway.health()
   await gateway.shutdown()
   const deadline = Date.now() + GATEWAY_END_MS
-  while (
-    Date.now() < deadline &&
-    (await gateway.health().then(
-      () => true,
-      () => false,
-    ))
-  ) {
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  while (Date.now() < deadline && isAlive(pid)) await sleep(20)
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }

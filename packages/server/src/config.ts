@@ -249,7 +249,7 @@ function parseJson({ path, text }: NonNullable<ConfigSources['file']>): unknown 
 }
 
 /** Short: sockets of sandboxes are below it, and their paths hold 107 bytes at most. */
-function defaultDataDir({ env, isRoot }: ConfigSources): string {
+export function defaultDataDir({ env, isRoot }: Pick<ConfigSources, 'env' | 'isRoot'>): string {
   const state = env['XDG_STATE_HOME']
   if (state) return join(state, 'berth')
   if (isRoot) return '/var/lib/berth'

@@ -6,11 +6,9 @@ import { exit } from '../exit.ts'
 import { jsonLine } from '../json-line.ts'
 import { neutraliseLine } from '../neutralise.ts'
 import { Screen, type Style } from '../screen.ts'
-import { addServeOptions, type ServeOptions, startConfig } from '../serve-config.ts'
+import { addServeOptions, type ServeOptions, serveConfig } from '../serve-config.ts'
 
-interface DoctorOptions extends ServeOptions {
-  readonly json?: boolean
-}
+type DoctorOptions = ServeOptions & { readonly json?: boolean }
 
 const labels: Record<Finding['level'], { text: string; style: Style }> = {
   ok: { text: 'ok', style: 'green' },
@@ -26,9 +24,9 @@ export function addDoctor(program: Command, context: Context): void {
 }
 
 async function doctor(options: DoctorOptions, context: Context): Promise<void> {
-  const config = startConfig(options, context)
+  const config = serveConfig(options, context)
   const { driverFindings } = await import('../driver-findings.ts')
-  const findings = [...(await examine(config)), ...(await driverFindings(config.dataDir))]
+  const findings = [...(await examine(config)), ...(await driverFindings(config))]
   using screen = Screen.of(context)
   const width = Math.max(...findings.map(({ what }) => what.length))
   for (const finding of findings)

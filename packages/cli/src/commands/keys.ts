@@ -39,14 +39,14 @@ export function addKeys(program: Command, context: Context): void {
 }
 
 async function create(options: KeyOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   const made = createdKey.parse(await client.post<unknown>(PATH, { body: { name: options.name } }))
   using screen = Screen.of(context)
   screen.line(options.json === true ? jsonLine(made) : neutraliseLine(made.key))
 }
 
 async function list(options: KeyOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   using screen = Screen.of(context)
   const rows: string[][] = []
   let page: string | null = null
@@ -70,7 +70,7 @@ async function list(options: KeyOptions, context: Context): Promise<void> {
 }
 
 async function revoke(id: string, options: KeyOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   await client.post<unknown>(`${PATH}/${encodeURIComponent(id)}/revoke`)
   using screen = Screen.of(context)
   screen.line(neutraliseLine(id))

@@ -6,9 +6,8 @@ import type { Anthropic } from '@anthropic-ai/sdk'
 import type { Command } from 'commander'
 import { destination, pino } from 'pino'
 import { attend } from '../attend.ts'
-import { clientFor, DEFAULT_URL, explain } from '../connection.ts'
+import { clientFor, dataDirOf, DEFAULT_URL, explain } from '../connection.ts'
 import type { Context } from '../context.ts'
-import { defaultDataDir } from '../data-dir.ts'
 import { agentFor, environmentFor } from '../default-agent.ts'
 import { textOf } from '../entry.ts'
 import { exit } from '../exit.ts'
@@ -16,14 +15,12 @@ import type { StreamEvent } from '../follow.ts'
 import { Interrupts } from '../interrupts.ts'
 import { quickstartTask, type Task } from '../quickstart-task.ts'
 import { Screen } from '../screen.ts'
-import { addServeOptions, DEFAULT_PORT, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
+import { addServeOptions, modelLine, type ServeOptions, serveConfig } from '../serve-config.ts'
 import type { RunningBerth, StartConfig } from '../start.ts'
 import { Transcript } from '../transcript.ts'
 import { GivingUp, untilSignal } from '../until-signal.ts'
 
-interface QuickstartOptions extends ServeOptions {
-  readonly once?: boolean
-}
+type QuickstartOptions = ServeOptions & { readonly once?: boolean }
 
 export function addQuickstart(program: Command, context: Context): void {
   addServeOptions(program.command('quickstart'))
@@ -36,7 +33,7 @@ export function addQuickstart(program: Command, context: Context): void {
 
 async function quickstart(options: QuickstartOptions, context: Context): Promise<void> {
   if (options.once !== true) {
-    const config = startConfig(options, context)
+    const config = serveConfig(options, context)
     await withServer({ config, context, once: false }, async (running, screen) => {
       await firstTask(running, { config, context, screen })
       printNext(running, { config, context, screen })
@@ -46,8 +43,7 @@ async function quickstart(options: QuickstartOptions, context: Context): Promise
   }
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'))
   try {
-    const port = options.port === DEFAULT_PORT ? 0 : options.port
-    const config = startConfig({ ...options, dataDir, port }, context)
+    const config = serveConfig({ ...options, dataDir, port: options.port ?? '0' }, context)
     await withServer({ config, context, once: true }, async (running, screen) => {
       context.setExitCode((await firstTask(running, { config, context, screen })) ? exit.ok : exit.failure)
     })
@@ -155,7 +151,10 @@ class Report {
 }
 
 function printNext({ url, apiKey }: RunningBerth, { config, context, screen }: Stage): void {
-  const elsewhere = config.dataDir === defaultDataDir(context.env) ? [] : ['--data-dir', config.dataDir]
+  const elsewhere =
+    config.dataDir === dataDirOf(undefined, { ...context.env, BERTH_DATA_DIR: '' })
+      ? []
+      : ['--data-dir', config.dataDir]
   const berth = ['bin/berth', ...(url === DEFAULT_URL ? [] : ['--url', url]), ...elsewhere].join(' ')
   screen.line(
     [

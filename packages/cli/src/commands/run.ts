@@ -46,7 +46,7 @@ export function addRun(program: Command, context: Context): void {
 }
 
 async function run(prompt: string, options: RunOptions, context: Context): Promise<number> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   const json = options.json === true
   using screen = Screen.of(context)
   if (!json) screen.waitFor('starting')

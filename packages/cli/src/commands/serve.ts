@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { destination, pino } from 'pino'
 import type { Context } from '../context.ts'
-import { addServeOptions, modelLine, type ServeOptions, startConfig } from '../serve-config.ts'
+import { addServeOptions, modelLine, type ServeOptions, serveConfig } from '../serve-config.ts'
 import { GivingUp, untilSignal } from '../until-signal.ts'
 
 export function addServe(program: Command, context: Context): void {
@@ -11,8 +11,8 @@ export function addServe(program: Command, context: Context): void {
 }
 
 async function serve(options: ServeOptions, context: Context): Promise<void> {
-  const config = startConfig(options, context)
-  const logger = pino({ base: null }, destination({ dest: 2, sync: true }))
+  const config = serveConfig(options, context)
+  const logger = pino({ base: null, level: config.logLevel }, destination({ dest: 2, sync: true }))
   if (config.model === 'scripted') context.stdout.write(`${modelLine(config)}\n`)
   using givingUp = new GivingUp(context)
   const { startBerth } = await import('../start.ts')

@@ -58,7 +58,7 @@ export function addSessions(program: Command, context: Context): void {
 }
 
 async function list(options: ListOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   using screen = Screen.of(context)
   const rows: string[][] = []
   for await (const session of client.beta.sessions.list({ include_archived: options.all === true })) {
@@ -69,7 +69,7 @@ async function list(options: ListOptions, context: Context): Promise<void> {
 }
 
 async function show(id: string, options: ListOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   const session = await client.beta.sessions.retrieve(id)
   using screen = Screen.of(context)
   if (options.json === true) return screen.line(jsonLine(session))
@@ -96,7 +96,7 @@ function factsOf(session: Anthropic.Beta.BetaManagedAgentsSession): [string, str
 }
 
 async function logs(id: string, options: LogOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   using screen = Screen.of(context)
   const transcript = new Transcript({ screen, verbose: options.verbose === true, inputs: true })
   const print = (event: StreamEvent): void =>
@@ -113,7 +113,7 @@ async function logs(id: string, options: LogOptions, context: Context): Promise<
 }
 
 async function remove(ids: readonly string[], options: ConnectionOptions, context: Context): Promise<void> {
-  const client = await connect(options)
+  const client = await connect(options, context)
   using screen = Screen.of(context)
   for (const id of ids) {
     await client.beta.sessions.delete(id)
