@@ -24,6 +24,7 @@ CREATE TABLE api_keys (
   last_used_at TEXT,
   revoked_at TEXT
 );
+CREATE INDEX api_keys_by_workspace ON api_keys (workspace_id, ord);
 
 CREATE TABLE agents (
   ord INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,6 +35,7 @@ CREATE TABLE agents (
   updated_at TEXT NOT NULL,
   archived_at TEXT
 );
+CREATE INDEX agents_by_workspace ON agents (workspace_id, ord);
 
 CREATE TABLE agent_versions (
   ord INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +55,7 @@ CREATE TABLE environments (
   updated_at TEXT NOT NULL,
   archived_at TEXT
 );
+CREATE INDEX environments_by_workspace ON environments (workspace_id, ord);
 
 CREATE TABLE sandboxes (
   id TEXT PRIMARY KEY,

@@ -49,6 +49,21 @@ test('commits are durable: WAL with synchronous=FULL', async () => {
   raw.close()
 })
 
+test.each(['agents', 'environments', 'sessions', 'api_keys'])(
+  "a page of one workspace's %s reads no other workspace's",
+  async (table) => {
+    const path = join(dir, 'berth.db')
+    await using _store = await openSqliteStore(path)
+    const raw = new DatabaseSync(path, { readOnly: true })
+    const page = `SELECT * FROM ${table} WHERE workspace_id = ? AND ord < ? ORDER BY ord DESC LIMIT 21`
+    const plan = raw.prepare(`EXPLAIN QUERY PLAN ${page}`).all('w', 1)
+    raw.close()
+    expect(plan.map(({ detail }) => detail)).toEqual([
+      `SEARCH ${table} USING INDEX ${table}_by_workspace (workspace_id=? AND ord<?)`,
+    ])
+  },
+)
+
 test('a database of a newer version is refused', async () => {
   const path = join(dir, 'berth.db')
   {
