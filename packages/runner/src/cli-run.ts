@@ -37,14 +37,16 @@ export class CliRun {
   readonly #process: CliProcess
   readonly #query: Query
   readonly #inputs: InputStream<SDKUserMessage>
-  readonly #ending: AbortController
+  /** Aborted when messages need not wait for room any more: what is still to come is little. */
+  readonly #draining: AbortController
+  #ending = false
   #started = false
 
   private constructor(options: CliRunOptions, life: Life) {
     this.#process = life.process
     this.#query = life.query
     this.#inputs = life.inputs
-    this.#ending = life.ending
+    this.#draining = life.draining
     this.finished = this.#live(options.onMessage)
     void this.#initialize(options.onStarted)
   }
@@ -53,7 +55,7 @@ export class CliRun {
   static async start(options: CliRunOptions): Promise<CliRun> {
     const { config, launch, gate, results, room } = options
     const agent = await agentOptions(config, gate, results)
-    const ending = new AbortController()
+    const draining = new AbortController()
     const inputs = new InputStream<SDKUserMessage>()
     const spawned: CliProcess[] = []
     const running = query({
@@ -62,7 +64,7 @@ export class CliRun {
         ...agent,
         pathToClaudeCodeExecutable: launch.claude,
         spawnClaudeCodeProcess: (spawn) => {
-          const child = CliProcess.spawn(spawn, config, launch, () => room(ending.signal))
+          const child = CliProcess.spawn(spawn, config, launch, () => room(draining.signal))
           spawned.push(child)
           return child
         },
@@ -70,7 +72,7 @@ export class CliRun {
     })
     const [process] = spawned
     if (process === undefined) throw new Error('the Agent SDK did not start the CLI')
-    return new CliRun(options, { process, query: running, inputs, ending })
+    return new CliRun(options, { process, query: running, inputs, draining })
   }
 
   input(message: SDKUserMessage): void {
@@ -84,7 +86,8 @@ export class CliRun {
 
   /** Ends the CLI and waits for `finished`. What it left running stays. Idempotent. */
   async end(): Promise<void> {
-    this.#ending.abort()
+    this.#ending = true
+    this.#draining.abort()
     await this.#process.end()
     await this.finished
   }
@@ -111,10 +114,11 @@ export class CliRun {
     })
     await Promise.race([messages, this.#process.exited])
     // A CLI whose messages have ended is of no use; one that has exited may have written some that are yet to be read.
+    const reason = this.#ending ? 'closed' : this.#started ? 'crashed' : 'start_failed'
     await this.#process.end()
+    this.#draining.abort()
     await Promise.race([messages, sleep(DRAIN_MS, undefined, { ref: false })])
     const { code, signal } = await this.#process.exited
-    const reason = this.#ending.signal.aborted ? 'closed' : this.#started ? 'crashed' : 'start_failed'
     return { reason, exit_code: code, signal, detail: this.#process.detail || failure }
   }
 
@@ -127,5 +131,5 @@ interface Life {
   readonly process: CliProcess
   readonly query: Query
   readonly inputs: InputStream<SDKUserMessage>
-  readonly ending: AbortController
+  readonly draining: AbortController
 }

@@ -2,7 +2,7 @@ import { HEARTBEAT_MS } from '@berth/protocol/link-constants'
 import type { WebSocket } from 'ws'
 
 /** Pings when nothing came for HEARTBEAT_MS and cuts the connection after three times that, until it is closed. */
-export function keepAlive(socket: WebSocket, now: () => number): void {
+export function keepAlive(socket: Pick<WebSocket, 'on' | 'send' | 'terminate'>, now: () => number): void {
   let heard = now()
   let pings = 0
   socket.on('message', () => {

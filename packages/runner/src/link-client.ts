@@ -85,7 +85,7 @@ export class LinkClient {
     socket.send(JSON.stringify({ type: 'delta', session_id: sessionId, message }))
   }
 
-  /** Keeps the link up. Resolves with the final close code, or undefined when the signal ended it. */
+  /** Keeps the link up. Resolves with the final close code, or undefined when the signal ended it. Rejects when `onHello` fails. */
   async run(signal: AbortSignal): Promise<number | undefined> {
     for (let failures = 0; !signal.aborted; failures++) {
       const connection = this.#dial()
@@ -112,7 +112,7 @@ export class LinkClient {
     // Before the server is up this happens at every dial: not worth a line.
     socket.on('error', () => undefined)
     socket.on('close', (code) => connection.ended.resolve({ final: finalCodes.has(code) ? code : undefined }))
-    socket.on('open', () => void this.#greet(connection))
+    socket.on('open', () => void this.#greet(connection).catch(connection.ended.reject))
     return connection
   }
 
