@@ -8,6 +8,7 @@ import type { SandboxDriver, SandboxRef, SandboxSpec } from '../driver.ts'
 import { Probe, probeRunner } from './probe.ts'
 
 const MIB = 1024 * 1024
+const UNTIL_TIMEOUT_MS = 40_000
 
 /** What a driver is opened with by the suite. Drivers opened with the same `stateDir` share their sandboxes. */
 export interface OpenInput {
@@ -94,7 +95,12 @@ export function inSeconds(seconds: number): Date {
   return new Date(Date.now() + seconds * 1000)
 }
 
-/** Looks again and again until it is so; the end of the test is the end of the waiting. */
+/** Looks again and again until it is so. Gives up before the test's own timeout would leave its sandboxes behind. */
 export async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(25)
+  const deadline = performance.now() + UNTIL_TIMEOUT_MS
+  while (!(await condition())) {
+    if (performance.now() > deadline)
+      throw new Error(`still not so after ${UNTIL_TIMEOUT_MS} ms: ${condition.toString()}`)
+    await sleep(25)
+  }
 }

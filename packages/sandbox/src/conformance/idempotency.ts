@@ -1,5 +1,6 @@
+import { basename } from 'node:path'
 import { describe, expect } from 'vitest'
-import { Bench, promise } from './context.ts'
+import { Bench, inSeconds, promise } from './context.ts'
 import type { DriverUnderTest } from './context.ts'
 
 export function idempotency(test: DriverUnderTest): void {
@@ -65,6 +66,17 @@ export function idempotency(test: DriverUnderTest): void {
       setImmediate(() => stop.abort(new Error('given up')))
       await expect(created).rejects.toThrow('given up')
       expect(await bench.leftovers()).toEqual([])
+    })
+
+    promise(test, 'knows no sandbox by an id that leads elsewhere', async () => {
+      await using bench = await Bench.open(test)
+      const { id } = await bench.driver.create(bench.spec())
+      for (const detour of [`../${basename(bench.input.stateDir)}/${id}`, `./${id}`, '..', '.', '', `${id}/run`]) {
+        expect(await bench.driver.get(detour)).toBeUndefined()
+        await bench.driver.destroy(detour)
+        await expect(bench.driver.renew(detour, inSeconds(60))).rejects.toMatchObject({ code: 'not_found' })
+      }
+      expect((await bench.driver.get(id))?.state).toBe('running')
     })
 
     promise(test, 'refuses a spec that it cannot honour, naming the field', async () => {

@@ -79,7 +79,7 @@ describe.skipIf(process.getuid?.() !== 0)('oci driver', () => {
     await writeFile(
       runner,
       `const line = 'x'.repeat(999) + '\\n'; for (let n = 0; n < 4000; n++) process.stdout.write(line)
-      process.stderr.write('the end'); setInterval(() => {}, 60_000)`,
+      process.stdout.write('the end'); setInterval(() => {}, 60_000)`,
     )
     await using bench = await Bench.open({ ...crun, open: (input) => crun.open({ ...input, runner }) })
     const ref = await bench.driver.create(bench.spec())

@@ -20,7 +20,7 @@ import { removeSandbox, sweepDrafts } from './removal.ts'
 import { sandboxFiles } from './sandbox-files.ts'
 import type { SandboxRecord } from './sandbox-files.ts'
 import { startShim } from './shim.ts'
-import { assertSpec } from './spec.ts'
+import { assertSpec, isSandboxId } from './spec.ts'
 import { UidSlots } from './uid-slots.ts'
 
 const START_TIMEOUT_MS = 30_000
@@ -101,21 +101,18 @@ class OciDriver implements SandboxDriver {
   }
 
   async get(id: string): Promise<SandboxRef | undefined> {
+    if (!isSandboxId(id)) return undefined
     const record = await sandboxFiles.readRecord(this.#parts.layout.sandbox(id))
     return record === undefined ? undefined : this.#ref(record)
   }
 
   async renew(id: string, until: Date): Promise<void> {
-    const dir = this.#parts.layout.sandbox(id)
-    const record = await sandboxFiles.readRecord(dir)
-    if (record === undefined || (await this.#ref(record)).state === 'gone') {
-      throw new BerthError('not_found', `sandbox ${id} is not running`)
-    }
-    await sandboxFiles.writeUntil(dir, until.getTime() - this.#parts.clock.now())
+    if ((await this.get(id))?.state !== 'running') throw new BerthError('not_found', `sandbox ${id} is not running`)
+    await sandboxFiles.writeUntil(this.#parts.layout.sandbox(id), until.getTime() - this.#parts.clock.now())
   }
 
   async destroy(id: string): Promise<void> {
-    await this.#ids.run(id, () => removeSandbox(this.#parts, id))
+    if (isSandboxId(id)) await this.#ids.run(id, () => removeSandbox(this.#parts, id))
   }
 
   async list(labels: Readonly<Record<string, string>> = {}): Promise<SandboxRef[]> {

@@ -37,9 +37,7 @@ export async function removeSandbox(removal: Removal, id: string): Promise<void>
     if (errno(error) === 'ENOENT') return
     throw error
   }
-  // A maker may have put a shim on record after the first look; from here on it cannot.
-  await endProcesses(removal, id, dead)
-  await erase(removal, dead)
+  await erase(removal, id, dead)
 }
 
 /** Removes what processes that have died were making or removing. */
@@ -56,11 +54,15 @@ export async function sweepDrafts(removal: Removal): Promise<void> {
       if (errno(error) === 'ENOENT') continue
       throw error
     }
-    await erase(removal, dead)
+    await erase(removal, draft.id, dead)
   }
 }
 
-async function erase(removal: Removal, dead: string): Promise<void> {
+async function erase(removal: Removal, id: string, dead: string): Promise<void> {
+  // A maker may have put a shim on record after the first look; under its new name it cannot. Otherwise whatever lives under this
+  // id is by now another's.
+  const late = await sandboxFiles.readShim(dead)
+  if (late !== undefined && (await isAlive(late))) await endProcesses(removal, id, dead)
   await removal.slots.release(dead)
   await rm(dead, { recursive: true, force: true })
 }
@@ -75,7 +77,7 @@ async function endProcesses(removal: Removal, id: string, dir: string): Promise<
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     if (shim !== undefined) await killProcess(shim)
     for (const pid of await cgroupPids(removal.cgroups, id)) await killPid(pid)
-    if (await isGone(removal, id, shim)) break
+    if (await isGone(removal, id, dir, shim)) break
     if (performance.now() > deadline)
       throw new BerthError('timeout', `processes of sandbox ${id} did not end within 5 s`)
     await sleep(pause)
@@ -83,10 +85,10 @@ async function endProcesses(removal: Removal, id: string, dir: string): Promise<
   await rm(join(removal.layout.runtime, id), { recursive: true, force: true })
 }
 
-async function isGone(removal: Removal, id: string, shim: ProcessIdentity | undefined): Promise<boolean> {
+async function isGone({ layout, cgroups }: Removal, id: string, dir: string, shim: ProcessIdentity | undefined) {
   if (shim !== undefined && (await isAlive(shim))) return false
-  if (!(await removeCgroups(removal.cgroups, id))) return false
-  return (await loopDevicesOf(`/${basename(removal.layout.stateDir)}/${id}/disk.img`)).length === 0
+  if (!(await removeCgroups(cgroups, id))) return false
+  return (await loopDevicesOf(`/${basename(layout.stateDir)}/${basename(dir)}/disk.img`)).length === 0
 }
 
 async function killPid(pid: number): Promise<void> {

@@ -4,9 +4,15 @@ import { z } from 'zod'
 import type { SandboxSpec } from '../driver.ts'
 
 const MIB = 1024 * 1024
+const ID = /^[a-z0-9_]{1,32}$/
+
+/** Ids become names of directories and cgroups: one that is none names no sandbox. */
+export function isSandboxId(id: string): boolean {
+  return ID.test(id)
+}
 
 const sandboxSpec = z.object({
-  id: z.string().regex(/^[a-z0-9_]{1,32}$/, 'must be at most 32 characters of a-z, 0-9 and _'),
+  id: z.string().regex(ID, 'must be at most 32 characters of a-z, 0-9 and _'),
   labels: z.record(z.string(), z.string()),
   limits: z.object({
     cpus: z.number().min(0.01).max(1024),
