@@ -18,6 +18,7 @@ const EVENTS_LIMIT = { default: 1000, max: 1000 }
 const REPLAY_PAGE = 500
 
 const list = (values: z.ZodType<string[]>) => values
+/** A list comes as `name[]=a&name[]=b`, or from some clients as `name=a&name=b`. */
 const texts = z.preprocess(
   (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]),
   z.array(z.string().max(256)).max(100),
@@ -28,12 +29,15 @@ const listQuery = z.object({
   page: pageQuery,
   order: orderQuery.default('asc'),
   'types[]': list(texts),
+  types: list(texts),
   'created_at[gte]': timeQuery,
   'created_at[gt]': timeQuery,
   'created_at[lte]': timeQuery,
   'created_at[lt]': timeQuery,
 })
 type ListQuery = z.infer<typeof listQuery>
+
+const streamQuery = z.object({ 'event_deltas[]': list(texts), event_deltas: list(texts) })
 
 const send = createRoute({
   method: 'post',
@@ -55,7 +59,7 @@ const stream = createRoute({
   method: 'get',
   path: '/v1/sessions/{session_id}/events/stream',
   security,
-  request: { params: z.object({ session_id: idText }), query: z.object({ 'event_deltas[]': list(texts) }) },
+  request: { params: z.object({ session_id: idText }), query: streamQuery },
   responses: {
     200: {
       description: 'Events as they happen. `Last-Event-ID` replays what came after that event.',
@@ -78,7 +82,8 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
   })
   app.openapi(stream, async (c) => {
     const sessionId = c.req.valid('param').session_id
-    const deltas = toDeltaTypes(c.req.valid('query')['event_deltas[]'])
+    const query = c.req.valid('query')
+    const deltas = toDeltaTypes([...query['event_deltas[]'], ...query.event_deltas])
     // Attached before anything is looked up: what happens from here on is seen, by the replay or live.
     const subscription = deps.engine.subscribe(sessionId)
     try {
@@ -97,7 +102,7 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
 
 function toDeltaTypes(values: readonly string[]): ReadonlySet<string> {
   const unknown = values.find((value) => !deltaTypes.some((type: DeltaType) => type === value))
-  if (unknown !== undefined) throw invalid('event_deltas[]', `${unknown} is not one of ${deltaTypes.join(', ')}`)
+  if (unknown !== undefined) throw invalid('event_deltas', `${unknown} is not one of ${deltaTypes.join(', ')}`)
   return new Set(values)
 }
 
@@ -122,12 +127,12 @@ async function listPage(
   if (typeof from?.time === 'string' && !isWithin(from.time, bounds)) {
     throw invalid('page', 'stands outside of the created_at bounds')
   }
-  const types = query['types[]'].length === 0 ? null : query['types[]']
+  const types = [...query['types[]'], ...query.types]
   const page: EventPage = await deps.store.listEvents({
     sessionId,
     order: query.order,
     limit: query.limit,
-    types,
+    types: types.length === 0 ? null : types,
     ...bounds,
     head: from?.head ?? null,
     after: from?.after ?? null,

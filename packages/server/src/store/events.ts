@@ -61,27 +61,36 @@ async function headOf(db: Db, sessionId: string): Promise<number> {
   return row.last_seq
 }
 
-/** Events that took their place after the event `eventId`, oldest first; undefined when it is not in the log. */
-export async function findEventsAfter(
-  db: Db,
-  args: { sessionId: string; eventId: string; limit: number },
-): Promise<SessionEvent[] | undefined> {
-  const from = await db
+/**
+ * Position in the log up to which whoever has seen this event has surely seen everything; undefined when it is not in the log. An input
+ * is seen twice, when it comes and when it is taken: by its id nobody can tell which, so that the first counts.
+ */
+export async function findPosition(db: Db, args: { sessionId: string; eventId: string }): Promise<number | undefined> {
+  const row = await db
     .selectFrom('events')
-    .select(['seq', 'place'])
+    .select('seq')
     .where('session_id', '=', args.sessionId)
     .where('id', '=', args.eventId)
     .executeTakeFirst()
-  if (from === undefined) return undefined
+  return row?.seq
+}
+
+/** Events that took their place after the position, oldest first. */
+export async function listEventsAfter(
+  db: Db,
+  args: { sessionId: string; after: number; limit: number },
+): Promise<{ place: number; event: SessionEvent }[]> {
   const rows = await db
     .selectFrom('events')
-    .select('body')
+    .select(['place', 'body'])
     .where('session_id', '=', args.sessionId)
-    .where('place', '>', from.place ?? from.seq)
+    .where('place', '>', args.after)
     .orderBy('place')
     .limit(args.limit)
     .execute()
-  return rows.map((row) => sessionEvent.parse(JSON.parse(row.body)))
+  return rows.flatMap(({ place, body }) =>
+    place === null ? [] : [{ place, event: sessionEvent.parse(JSON.parse(body)) }],
+  )
 }
 
 /** Raw SDK messages with numbers above `after`. */
