@@ -109,7 +109,7 @@ export class ServerProcess implements BerthServer {
 }
 
 function launch({ dataDir, modelUrl, env }: ServerConfig, port: number): BerthProcess {
-  const args = ['serve', '--data-dir', dataDir, '--port', String(port), '--model', 'anthropic']
+  const args = ['serve', '--data-dir', dataDir, '--listen', `127.0.0.1:${port}`, '--model', 'anthropic']
   return new BerthProcess(args, { ...upstream(modelUrl), ...env })
 }
 

@@ -109,7 +109,9 @@ export class EventCollector implements AsyncDisposable {
   }
 
   #missing(what: string): Error {
-    const came = this.events.map((event) => event.type).join(', ')
+    const came = this.events
+      .map((event) => (event.type === 'session.error' ? `session.error (${event.error.message})` : event.type))
+      .join(', ')
     const ended = this.end === undefined ? '' : `; the stream has ended (${String(this.end)})`
     return new Error(`gave up waiting until ${what}${ended}; what came: ${came || 'nothing'}`)
   }

@@ -13,7 +13,8 @@ const withBerth = test
     return berth
   })
 
-export const story = withBerth.extend('berth', ({ shared }, { onCleanup }) => {
+export const story = withBerth.extend('berth', ({ shared, onTestFailed }, { onCleanup }) => {
+  onTestFailed(() => void process.stderr.write(`what the server logged:\n${shared.server.log()}`))
   onCleanup(() => shared.endSessions())
   return shared
 })
