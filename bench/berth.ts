@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Anthropic } from '@anthropic-ai/sdk'
-import { sandboxStateDir } from '@berth/cli/programs'
+import { ociOptions } from '@berth/cli/programs'
 import { controlSocket } from '@berth/gateway'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
 import { z } from 'zod'
@@ -61,7 +61,7 @@ export async function startBerthFor(modelUrl: string): Promise<Berth> {
       })
       return session.id
     },
-    removeSession: (id) => removeSession(client, id, sandboxStateDir(dataDir)),
+    removeSession: (id) => removeSession(client, id, ociOptions({ dataDir }).stateDir),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
 }

@@ -1,7 +1,7 @@
 /** Where a sandbox's start has come by when, read off the files it leaves behind: costs nothing while it happens. */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { sandboxStateDir } from '@berth/cli/programs'
+import { ociOptions } from '@berth/cli/programs'
 
 /** Milliseconds since `origin`. */
 export interface Landmarks {
@@ -19,7 +19,7 @@ export interface Landmarks {
 
 /** Of the only sandbox there is. `origin`: ms since 1970. */
 export async function landmarks(dataDir: string, origin: number): Promise<Landmarks> {
-  const sandboxes = sandboxStateDir(dataDir)
+  const sandboxes = ociOptions({ dataDir }).stateDir
   const id = (await readdir(sandboxes)).find((name) => name.startsWith('sbx_'))
   if (id === undefined) throw new Error('there is no sandbox')
   const dir = join(sandboxes, id)

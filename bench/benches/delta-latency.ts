@@ -39,7 +39,7 @@ export const deltaLatency: Bench = {
 }
 
 /** A delta may carry several stamps where some were joined on the way: the oldest counts. */
-function latencies({ deltas }: Turn): number[] {
+export function latencies({ deltas }: Turn): number[] {
   return deltas.flatMap(({ at, text }) => {
     const stamp = /^(\d+) /.exec(text)?.[1]
     // performance.now() and the stamp are the same clock with different zeros.
