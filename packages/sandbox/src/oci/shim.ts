@@ -1,13 +1,16 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { open, readFile, writeFile } from 'node:fs/promises'
+import { open, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BerthError } from '@berth/protocol'
 import { ROOT_MOUNT_POINT } from './layout.ts'
 import { identify } from './process-identity.ts'
 import { sandboxFiles } from './sandbox-files.ts'
 import { words } from './words.ts'
+
+const KILL_TIMEOUT_MS = 5_000
 
 /** What shim.sh is told, by its environment. */
 export interface ShimSettings {
@@ -24,35 +27,49 @@ export interface ShimSettings {
   readonly layers: readonly string[]
 }
 
+/** Process, mounts and, through its own /proc, what it sees are the shim's own; it dies with unshare, and all in it with the shim. */
+const unshareOptions = '--mount --propagation slave --pid --fork --kill-child=KILL --mount-proc --'
+
 /** Shell script; beside this file in the sources and in a bundle. */
 export const shimScript = join(import.meta.dirname, 'shim.sh')
 
 /**
  * Starts the shim, detached: nothing that happens to this process reaches it from then on. Resolves when it has launched the
- * sandbox's first process. Throws, with the shim's own words, when it could not; the caller cleans up.
+ * sandbox's first process. When it throws, with the shim's own words, no process is left; `conflict` when the sandbox was destroyed
+ * meanwhile.
  */
 export async function startShim(settings: ShimSettings, signal: AbortSignal): Promise<void> {
+  try {
+    await launch(settings, signal)
+  } catch (error) {
+    if ((await stat(settings.dir).catch(() => undefined)) !== undefined) throw error
+    throw new BerthError('conflict', `sandbox ${settings.id} was destroyed while it was being made`, { cause: error })
+  }
+}
+
+async function launch(settings: ShimSettings, signal: AbortSignal): Promise<void> {
   await using log = await open(join(settings.dir, 'shim.log'), 'a', 0o600)
-  const child = spawn(
-    '/usr/bin/unshare',
-    [
-      ...words(
-        '--mount --propagation slave --pid --fork --kill-child=KILL --mount-proc -- /bin/bash --noprofile --norc',
-      ),
-      shimScript,
-    ],
-    { detached: true, cwd: '/', env: environment(settings), stdio: ['pipe', 'ignore', log.fd, 'pipe'] },
-  )
+  const command = [...words(unshareOptions), '/bin/bash', '--noprofile', '--norc', shimScript]
+  const child = spawn('/usr/bin/unshare', command, {
+    detached: true,
+    cwd: '/',
+    env: environment(settings),
+    stdio: ['pipe', 'ignore', log.fd, 'pipe'],
+  })
   child.unref()
-  const answer = readAnswer(child)
+  child.stdin?.on('error', () => {})
+  const voice = listen(child)
   try {
     await admit(child, settings)
-    const text = await abortable(answer, signal)
-    if (text !== 'started') throw new BerthError('unavailable', await explain(settings, text))
+    const line = await abortable(voice.line, signal)
+    if (line !== 'started') throw new BerthError('unavailable', await explain(settings, line))
+  } catch (error) {
+    child.kill('SIGKILL')
+    await Promise.race([voice.silence, sleep(KILL_TIMEOUT_MS, undefined, { ref: false })])
+    throw error
   } finally {
     child.stdin?.destroy()
-    const pipe = child.stdio[3]
-    if (pipe) pipe.destroy()
+    child.stdio[3]?.destroy()
   }
 }
 
@@ -63,25 +80,30 @@ async function admit(child: ChildProcess, settings: ShimSettings): Promise<void>
   if (identity === undefined) throw new BerthError('unavailable', 'the sandbox shim ended at once')
   await sandboxFiles.writeShim(settings.dir, identity)
   for (const procs of settings.join) await writeFile(procs, String(identity.pid))
-  child.stdin?.on('error', () => {})
   child.stdin?.end('go\n')
 }
 
-/** The one line that the shim says; what there is of it when it ends. The pipe itself stays open as long as the shim. */
-function readAnswer(child: ChildProcess): Promise<string> {
-  return new Promise((resolve) => {
-    const pipe = child.stdio[3]
-    let text = ''
-    const done = (): void => resolve(text.trim())
-    child.on('error', done)
-    if (!isReadable(pipe)) return done()
-    pipe.setEncoding('utf8')
-    pipe.on('data', (chunk: string) => {
+/**
+ * What comes through the pipe: the one line that the shim says, as far as it got; and silence, when it and every process in which
+ * it has handed the pipe on has ended.
+ */
+function listen(child: ChildProcess): { line: Promise<string>; silence: Promise<void> } {
+  const [line, silence] = [Promise.withResolvers<string>(), Promise.withResolvers<void>()]
+  const pipe = child.stdio[3]
+  let text = ''
+  const end = (): void => {
+    line.resolve(text.trim())
+    silence.resolve()
+  }
+  child.on('error', end)
+  if (isReadable(pipe)) {
+    pipe.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk
-      if (text.includes('\n')) done()
+      if (text.includes('\n')) line.resolve(text.trim())
     })
-    pipe.on('end', done).on('error', done)
-  })
+    pipe.on('end', end).on('error', end)
+  } else end()
+  return { line: line.promise, silence: silence.promise }
 }
 
 function isReadable(stream: ChildProcess['stdio'][number] | undefined): stream is Readable {
