@@ -1,11 +1,12 @@
 import { Anthropic, APIConnectionError, APIError, AuthenticationError } from '@anthropic-ai/sdk'
-import { defaultDataDir, settings } from '@berth/server/config'
+import { defaultDataDir } from '@berth/server/config'
+import { settings } from '@berth/server/settings'
 import { apiKeyPath, readApiKey } from './api-key-file.ts'
 import type { Context } from './context.ts'
 import { CommandError } from './exit.ts'
 import { neutralise } from './neutralise.ts'
 
-export const DEFAULT_URL = `http://${settings.host.default}:${settings.port.default}`
+export const DEFAULT_URL = `http://${settings.listen.default}`
 
 /** Options that every command has which talks to a server. Each has a variable of the environment, and all but the key a default. */
 export interface ConnectionOptions {

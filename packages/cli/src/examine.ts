@@ -41,7 +41,7 @@ export async function port({ host, port: number }: Pick<StartConfig, 'host' | 'p
   }
   const detail =
     trouble === 'EADDRINUSE' ? `${address} is taken by another program` : `${address} cannot be listened on: ${trouble}`
-  return { level: 'fail', what, detail, remedy: 'choose another with --port or BERTH_PORT' }
+  return { level: 'fail', what, detail, remedy: 'choose another with --listen or BERTH_LISTEN' }
 }
 
 function tryListen(host: string, number: number): Promise<string | undefined> {

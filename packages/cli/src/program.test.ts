@@ -23,8 +23,8 @@ it.each([
   [['run']],
   [['run', 'two', 'prompts']],
   [['keys', 'create']],
-  [['serve', '--port', '70000']],
-  [['serve', '--port', 'http']],
+  [['serve', '--listen', '127.0.0.1:70000']],
+  [['serve', '--listen', '7071']],
   [['run', '--url', 'ftp://somewhere', 'hi']],
 ])('refuses %j as a usage error', async (args) => {
   const { code, err } = await berthProcess(args)
@@ -33,9 +33,11 @@ it.each([
 })
 
 it('names the variable whose value is wrong, and exits 2', async () => {
-  const { code, err } = await berthProcess(['serve'], { BERTH_PORT: 'many' })
+  const { code, err } = await berthProcess(['serve'], { BERTH_LISTEN: 'many' })
   expect(code).toBe(2)
-  expect(err).toBe('berth: BERTH_PORT (environment): must be a port number, 0 to 65535\n')
+  expect(err).toBe(
+    'berth: BERTH_LISTEN (environment): must be an address and a port, such as 127.0.0.1:7071 or [::1]:7071\n',
+  )
 })
 
 it('prints its version and its help on stdout, and exits 0', async () => {
@@ -59,7 +61,7 @@ it('says where it looked for a key', async () => {
 })
 
 it('examines the machine, one finding per line as JSON, and exits by the worst', async () => {
-  const { code, out } = await berthProcess(['doctor', '--json', '--port', '0', '--data-dir', '/proc/berth'])
+  const { code, out } = await berthProcess(['doctor', '--json', '--listen', '127.0.0.1:0', '--data-dir', '/proc/berth'])
   const findings = out
     .trimEnd()
     .split('\n')

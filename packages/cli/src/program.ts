@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { settings } from '@berth/server/config'
+import { settings } from '@berth/server/settings'
 import { Command, Option } from 'commander'
 import { z } from 'zod'
 import { addDoctor } from './commands/doctor.ts'

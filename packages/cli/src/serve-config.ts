@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isBerthError } from '@berth/protocol/error'
-import { type Config, configFile, loadConfig, type Setting, type SettingName, settings } from '@berth/server/config'
+import { type Config, configFile, loadConfig } from '@berth/server/config'
+import { type Setting, type SettingName, settings } from '@berth/server/settings'
 import { type Command, Option } from 'commander'
 import type { Context } from './context.ts'
 import { CommandError, exit } from './exit.ts'
@@ -33,29 +34,36 @@ export function serveConfig(options: ServeOptions, { env }: Context): ServeConfi
   const flags = { ...options, apiKey: undefined }
   try {
     const path = configFile({ flags, env })
-    const file = path === undefined ? undefined : { path, text: readFileSync(path, 'utf8') }
-    const { anthropicApiKey, anthropicBaseUrl, ...config } = loadConfig({
-      flags,
-      env,
-      file,
-      isRoot: process.getuid?.() === 0,
-    })
-    return { ...config, upstream: upstreamOf(env, { anthropicApiKey, anthropicBaseUrl }) }
+    const file = path === undefined ? undefined : { path, text: readConfigFile(path) }
+    const config = loadConfig({ flags, env, file, isRoot: process.getuid?.() === 0 })
+    return { ...config, upstream: upstreamOf(config) }
   } catch (error) {
-    if (!isBerthError(error) && !(error instanceof Error && 'code' in error)) throw error
+    if (!isBerthError(error)) throw error
     throw new CommandError(error.message, exit.usage)
   }
 }
 
-/** The gateway's environment: the model's settings and what is the gateway's own, nothing else. */
-function upstreamOf(
-  env: Context['env'],
-  { anthropicApiKey, anthropicBaseUrl }: Pick<Config, 'anthropicApiKey' | 'anthropicBaseUrl'>,
-): Record<string, string> {
-  const own = Object.entries(env).filter(([name]) => name.startsWith('BERTH_UPSTREAM_'))
-  const given = { ...Object.fromEntries(own), ANTHROPIC_BASE_URL: anthropicBaseUrl, ANTHROPIC_API_KEY: anthropicApiKey }
+function readConfigFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const { flag, env } = settings.config
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new CommandError(`the file of ${flag} or ${env} cannot be read: ${reason}`, exit.usage)
+  }
+}
+
+/** The gateway's environment: what is set for it, nothing else of ours. */
+function upstreamOf(config: Config): Record<string, string> {
+  const given = {
+    [settings.anthropicBaseUrl.env]: config.anthropicBaseUrl,
+    [settings.anthropicApiKey.env]: config.anthropicApiKey,
+    [settings.upstreamSocket.env]: config.upstreamSocket,
+    [settings.upstreamConnectSeconds.env]: String(config.upstreamConnectSeconds),
+    [settings.upstreamIdleSeconds.env]: String(config.upstreamIdleSeconds),
+  }
   return Object.fromEntries(
-    Object.entries(given).flatMap(([name, value]) => (value === undefined || value === '' ? [] : [[name, value]])),
+    Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   )
 }
 

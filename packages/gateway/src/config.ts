@@ -44,9 +44,10 @@ export function readUpstreamConfig(env: Readonly<Record<string, string | undefin
   }
 }
 
-/** `upstream` of the gateway's health: equal for equal upstreams, and tells nothing of the key. */
+/** `upstream` of the gateway's health: equal for equal settings, and tells nothing of the key. */
 export function fingerprint(config: UpstreamConfig): string {
-  const parts = [config.baseUrl.href, config.apiKey ?? null, config.socketPath ?? null]
+  const { baseUrl, apiKey, socketPath, connectTimeoutMs, idleTimeoutMs } = config
+  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 

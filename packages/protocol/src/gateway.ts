@@ -15,7 +15,7 @@ export const gatewayHealth = z.object({
   protocol: z.int(),
   version: z.string(),
   pid: z.int(),
-  /** sha-256 of the upstream's URL and key: a server whose settings differ replaces the gateway. */
+  /** sha-256 of the settings of the way to the model, its key among them: a server whose settings differ replaces the gateway. */
   upstream: z.string(),
   sessions: z.int(),
 })

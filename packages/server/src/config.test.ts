@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { configFile, type ConfigSources, loadConfig, type Setting, settings } from './config.ts'
+import { configFile, type ConfigSources, loadConfig } from './config.ts'
+import { type Setting, settings } from './settings.ts'
 
 const load = (sources: Partial<ConfigSources> = {}) =>
   loadConfig({ flags: {}, env: { HOME: '/home/me' }, isRoot: false, ...sources })
@@ -14,6 +15,9 @@ test('without anything, it runs on loopback with the scripted model', () => {
     model: 'scripted',
     anthropicBaseUrl: 'https://api.anthropic.com',
     anthropicApiKey: undefined,
+    upstreamSocket: undefined,
+    upstreamConnectSeconds: 60,
+    upstreamIdleSeconds: 600,
     allowedHosts: [],
     allowedOrigins: [],
     ociRuntime: undefined,
@@ -25,12 +29,17 @@ test('without anything, it runs on loopback with the scripted model', () => {
 })
 
 test('flag before variable before file; an empty variable is none', () => {
-  const env = { HOME: '/h', BERTH_PORT: '2', BERTH_LOG_LEVEL: '' }
-  const sources = { env, file: file({ host: '::1', port: 3, log_level: 'warn' }) }
-  expect(load({ ...sources, flags: { port: '1' } })).toMatchObject({ host: '::1', port: 1 })
-  expect(load(sources).port).toBe(2)
-  expect(load({ ...sources, env: { HOME: '/h' } }).port).toBe(3)
-  expect(load(sources).logLevel).toBe('warn')
+  const env = { HOME: '/h', BERTH_LISTEN: 'a.example:2', BERTH_LOG_LEVEL: '' }
+  const sources = { env, file: file({ listen: '[::1]:3', log_level: 'warn' }) }
+  expect(load({ ...sources, flags: { listen: '0.0.0.0:0' } })).toMatchObject({ host: '0.0.0.0', port: 0 })
+  expect(load(sources)).toMatchObject({ host: 'a.example', port: 2, logLevel: 'warn' })
+  expect(load({ ...sources, env: { HOME: '/h' } })).toMatchObject({ host: '::1', port: 3 })
+})
+
+test('seconds may be numbers in the file', () => {
+  const upstreamConnectSeconds = load({ file: file({ upstream_connect_seconds: 2.5 }) }).upstreamConnectSeconds
+  expect(upstreamConnectSeconds).toBe(2.5)
+  expect(load({ flags: { upstreamIdleSeconds: '90' } }).upstreamIdleSeconds).toBe(90)
 })
 
 test('lists come by commas, or as lists in the file', () => {
@@ -47,11 +56,15 @@ test('lists come by commas, or as lists in the file', () => {
 })
 
 test.each([
-  [{ flags: { port: 'http' } }, /^--port \(command line\): must be a port number/],
-  [{ flags: { port: '70000' } }, /^--port \(command line\): must be a port number/],
-  [{ env: { BERTH_HOST: 'http://x' } }, /^BERTH_HOST \(environment\): must be an address/],
+  [{ flags: { listen: '7071' } }, /^--listen \(command line\): must be an address and a port/],
+  [{ flags: { listen: '127.0.0.1:70000' } }, /^--listen \(command line\): must be an address and a port/],
+  [{ flags: { listen: '::1:7071' } }, /^--listen \(command line\): must be an address and a port/],
+  [{ flags: { listen: '[a.example]:1' } }, /^--listen \(command line\): must be an address and a port/],
+  [{ env: { BERTH_LISTEN: 'http://x:1' } }, /^BERTH_LISTEN \(environment\): must be an address and a port/],
+  [{ env: { HOME: '/h', BERTH_UPSTREAM_IDLE_SECONDS: '0' } }, /^BERTH_UPSTREAM_IDLE_SECONDS \(environment\): must be/],
   [{ env: { BERTH_MODEL: 'gpt' } }, /^BERTH_MODEL \(environment\): .*anthropic/],
   [{ env: { BERTH_MODEL: 'anthropic' } }, /^ANTHROPIC_API_KEY: is needed/],
+  [{ env: { BERTH_MODEL: 'anthropic', ANTHROPIC_BASE_URL: 'http://a.example' } }, /^ANTHROPIC_API_KEY: is needed/],
   [
     { env: { HOME: '/h', BERTH_ALLOWED_ORIGINS: 'https://a.example/path' } },
     /^BERTH_ALLOWED_ORIGINS \(environment\): must be origins/,

@@ -1,141 +1,35 @@
 /**
- * Every setting there is, in one table: the command line makes its flags from it, the reference page is held to it. A setting comes from
- * its flag, else its environment variable, else the configuration file, else its default; an empty variable counts as unset.
+ * Reads the settings of `settings.ts` once. A setting comes from its flag, else its environment variable, else the configuration file, else
+ * its default; an empty variable counts as unset.
  */
+import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol'
 import { z } from 'zod'
+import { type SettingName, settings } from './settings.ts'
 
-export interface Setting {
-  readonly env: string
-  /** null: not on the command line, where other users of the machine could read it. */
-  readonly flag: string | null
-  /** Key in the configuration file; null: not in it. */
-  readonly key: string | null
-  /** As one would write it, or in words where it depends on something. */
-  readonly default: string
-  readonly meaning: string
-  /** Never shown: not in messages, not in logs. */
-  readonly secret: boolean
-}
-
-export const settings = {
-  config: {
-    env: 'BERTH_CONFIG',
-    flag: '--config',
-    key: null,
-    default: 'none',
-    meaning: 'A JSON file with further settings, by the keys of this table.',
-    secret: false,
-  },
-  host: {
-    env: 'BERTH_HOST',
-    flag: '--host',
-    key: 'host',
-    default: '127.0.0.1',
-    meaning: 'Address to listen on.',
-    secret: false,
-  },
-  port: {
-    env: 'BERTH_PORT',
-    flag: '--port',
-    key: 'port',
-    default: '7071',
-    meaning: 'Port to listen on; 0 takes a free one.',
-    secret: false,
-  },
-  dataDir: {
-    env: 'BERTH_DATA_DIR',
-    flag: '--data-dir',
-    key: 'data_dir',
-    default: '/var/lib/berth for root, else $XDG_STATE_HOME/berth or ~/.local/state/berth',
-    meaning: 'Directory for the database, sandboxes and everything else that lasts.',
-    secret: false,
-  },
-  apiKey: {
-    env: 'BERTH_API_KEY',
-    flag: null,
-    key: null,
-    default: 'made at the first start',
-    meaning: 'An API key of the default workspace that is to exist.',
-    secret: true,
-  },
-  model: {
-    env: 'BERTH_MODEL',
-    flag: '--model',
-    key: 'model',
-    default: 'anthropic with ANTHROPIC_API_KEY, else scripted',
-    meaning: 'What answers model requests: anthropic, or scripted (needs no key, costs nothing).',
-    secret: false,
-  },
-  anthropicBaseUrl: {
-    env: 'ANTHROPIC_BASE_URL',
-    flag: '--anthropic-base-url',
-    key: 'anthropic_base_url',
-    default: 'https://api.anthropic.com',
-    meaning: 'The Messages API behind the model gateway.',
-    secret: false,
-  },
-  anthropicApiKey: {
-    env: 'ANTHROPIC_API_KEY',
-    flag: null,
-    key: null,
-    default: 'none',
-    meaning: 'The key that the model gateway adds. It never enters a sandbox.',
-    secret: true,
-  },
-  allowedHosts: {
-    env: 'BERTH_ALLOWED_HOSTS',
-    flag: '--allowed-hosts',
-    key: 'allowed_hosts',
-    default: 'none',
-    meaning:
-      'Names (name or name:port, by commas) under which the server may be called, besides loopback and its own address.',
-    secret: false,
-  },
-  allowedOrigins: {
-    env: 'BERTH_ALLOWED_ORIGINS',
-    flag: '--allowed-origins',
-    key: 'allowed_origins',
-    default: 'none',
-    meaning: 'Origins (by commas) of web pages that may call the server, besides its own.',
-    secret: false,
-  },
-  ociRuntime: {
-    env: 'BERTH_OCI_RUNTIME',
-    flag: '--oci-runtime',
-    key: 'oci_runtime',
-    default: 'crun, else runc',
-    meaning: 'The OCI runtime that makes sandboxes: a name on the PATH, or a path.',
-    secret: false,
-  },
-  logLevel: {
-    env: 'BERTH_LOG_LEVEL',
-    flag: '--log-level',
-    key: 'log_level',
-    default: 'info',
-    meaning: 'trace, debug, info, warn, error or silent.',
-    secret: false,
-  },
-} as const satisfies Record<string, Setting>
-export type SettingName = keyof typeof settings
-
-const address = z
-  .string()
-  .regex(/^[A-Za-z0-9.:-]+$/, { error: 'must be an address or a name, such as 127.0.0.1 or ::1' })
+const LISTEN = /^(?:\[(?<v6>[^[\]]+)\]|(?<name>[A-Za-z0-9.-]+)):(?<port>\d{1,5})$/
+const listenAddress = z.string().transform((value, context) => {
+  const { v6, name, port } = LISTEN.exec(value)?.groups ?? {}
+  const host = v6 ?? name
+  if (host !== undefined && (v6 === undefined || isIPv6(v6)) && Number(port) <= 65_535)
+    return { host, port: Number(port) }
+  context.addIssue({ code: 'custom', message: 'must be an address and a port, such as 127.0.0.1:7071 or [::1]:7071' })
+  return z.NEVER
+})
 /** In the file it may be a number. */
-const portNumber = z
+const seconds = z
   .union(
     [
       z
         .string()
-        .regex(/^\d{1,5}$/)
+        .regex(/^\d+(?:\.\d+)?$/)
         .transform(Number),
-      z.int(),
+      z.number(),
     ],
-    { error: 'must be a port number, 0 to 65535' },
+    { error: 'must be a number of seconds' },
   )
-  .refine((port) => port >= 0 && port <= 65_535, { error: 'must be a port number, 0 to 65535' })
+  .refine((value) => value > 0 && value <= 86_400, { error: 'must be more than 0 and at most 86400 seconds' })
 
 const list = (item: z.ZodString) =>
   z
@@ -154,13 +48,18 @@ const printable = z.string().regex(/^[\x21-\x7e]+$/, { error: 'must be printable
 const path = z.string().refine((value) => !value.includes('\u0000'), { error: 'must be a path' })
 
 export interface Config {
+  /** Without brackets. */
   readonly host: string
+  /** 0: any free one. */
   readonly port: number
   readonly dataDir: string
   readonly apiKey: string | undefined
   readonly model: 'anthropic' | 'scripted'
   readonly anthropicBaseUrl: string
   readonly anthropicApiKey: string | undefined
+  readonly upstreamSocket: string | undefined
+  readonly upstreamConnectSeconds: number
+  readonly upstreamIdleSeconds: number
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
   readonly ociRuntime: string | undefined
@@ -188,17 +87,19 @@ export function loadConfig(sources: ConfigSources): Config {
   const anthropicBaseUrl = read('anthropicBaseUrl', httpUrl)
   const model =
     read('model', z.enum(['anthropic', 'scripted'])) ?? (anthropicApiKey === undefined ? 'scripted' : 'anthropic')
-  if (model === 'anthropic' && anthropicApiKey === undefined && anthropicBaseUrl === undefined) {
+  if (model === 'anthropic' && anthropicApiKey === undefined) {
     throw new BerthError('invalid_request', 'ANTHROPIC_API_KEY: is needed for the model anthropic')
   }
   return Object.freeze({
-    host: read('host', address) ?? settings.host.default,
-    port: read('port', portNumber) ?? portNumber.parse(settings.port.default),
+    ...(read('listen', listenAddress) ?? listenAddress.parse(settings.listen.default)),
     dataDir: read('dataDir', path) ?? defaultDataDir(sources),
     apiKey: read('apiKey', printable.min(16).max(512)),
     model,
     anthropicBaseUrl: anthropicBaseUrl ?? settings.anthropicBaseUrl.default,
     anthropicApiKey,
+    upstreamSocket: read('upstreamSocket', path),
+    upstreamConnectSeconds: read('upstreamConnectSeconds', seconds) ?? Number(settings.upstreamConnectSeconds.default),
+    upstreamIdleSeconds: read('upstreamIdleSeconds', seconds) ?? Number(settings.upstreamIdleSeconds.default),
     allowedHosts: Object.freeze(read('allowedHosts', list(hostName)) ?? []),
     allowedOrigins: Object.freeze(read('allowedOrigins', list(origin)) ?? []),
     ociRuntime: read('ociRuntime', path),

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { Server as HttpServer } from 'node:http'
 import { join } from 'node:path'
 import { createAdaptorServer } from '@hono/node-server'
+import { BerthError } from '@berth/protocol'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import type { Logger } from 'pino'
@@ -13,6 +14,7 @@ import { createEngine } from './engine/create-engine.ts'
 import { createApp } from './http/app.ts'
 import { addSdkMessages } from './http/sdk-messages.ts'
 import { addSessionEvents } from './http/session-events.ts'
+import { settings } from './settings.ts'
 import { openSqliteStore } from './store/sqlite/open.ts'
 import type { Store } from './store/store.ts'
 
@@ -62,14 +64,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const app = createApp({ store, engine, config, clock, ids, logger }, addSessionEvents, addSdkMessages)
   const http = createAdaptorServer({ fetch: app.fetch })
   if (!(http instanceof HttpServer)) throw new TypeError('the adaptor made another kind of server')
-  const listening = once(http, 'listening')
-  http.listen(options.port, options.host)
-  await listening
-  const address = http.address()
-  const port = typeof address === 'object' && address !== null ? address.port : options.port
+  const url = await listen(http, options)
   const parts = opened.move()
   return {
-    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    url,
     [Symbol.asyncDispose]: async () => {
       const closed = once(http, 'close')
       http.close()
@@ -81,6 +79,23 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       clearTimeout(timer)
     },
   }
+}
+
+/** Answers the server's URL. Throws `unavailable` when the address cannot be had. */
+async function listen(http: HttpServer, { host, port }: Pick<ServerOptions, 'host' | 'port'>): Promise<string> {
+  const name = host.includes(':') ? `[${host}]` : host
+  const listening = once(http, 'listening')
+  http.listen(port, host)
+  try {
+    await listening
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new BerthError('unavailable', `cannot listen on ${name}:${port}: ${reason}; see ${settings.listen.env}`, {
+      cause,
+    })
+  }
+  const address = http.address()
+  return `http://${name}:${typeof address === 'object' && address !== null ? address.port : port}`
 }
 
 async function prepareWorkspace(

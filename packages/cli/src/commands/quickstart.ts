@@ -43,7 +43,7 @@ async function quickstart(options: QuickstartOptions, context: Context): Promise
   }
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'))
   try {
-    const config = serveConfig({ ...options, dataDir, port: options.port ?? '0' }, context)
+    const config = serveConfig({ ...options, dataDir, listen: options.listen ?? '127.0.0.1:0' }, context)
     await withServer({ config, context, once: true }, async (running, screen) => {
       context.setExitCode((await firstTask(running, { config, context, screen })) ? exit.ok : exit.failure)
     })

@@ -1,0 +1,133 @@
+/**
+ * Every setting there is, in one table: the command line makes its flags from it, `config.ts` reads by it, and the reference page
+ * (`docs/reference/configuration.md`) is held to it by a test.
+ */
+export interface Setting {
+  readonly env: string
+  /** null: not on the command line, where other users of the machine could read it. */
+  readonly flag: string | null
+  /** Key in the configuration file; null: not in it. */
+  readonly key: string | null
+  /** As one would write it, or in words where it depends on something. */
+  readonly default: string
+  readonly meaning: string
+  /** Never shown: not in messages, not in logs. */
+  readonly secret: boolean
+}
+
+export const settings = {
+  config: {
+    env: 'BERTH_CONFIG',
+    flag: '--config',
+    key: null,
+    default: 'none',
+    meaning: 'A JSON file with further settings, by the keys of this table.',
+    secret: false,
+  },
+  listen: {
+    env: 'BERTH_LISTEN',
+    flag: '--listen',
+    key: 'listen',
+    default: '127.0.0.1:7071',
+    meaning: 'Address and port to listen on; an IPv6 address in brackets. Port 0 takes a free one.',
+    secret: false,
+  },
+  dataDir: {
+    env: 'BERTH_DATA_DIR',
+    flag: '--data-dir',
+    key: 'data_dir',
+    default: '/var/lib/berth for root, else $XDG_STATE_HOME/berth or ~/.local/state/berth',
+    meaning: 'Directory for the database, sandboxes and everything else that lasts.',
+    secret: false,
+  },
+  apiKey: {
+    env: 'BERTH_API_KEY',
+    flag: null,
+    key: null,
+    default: 'made at the first start',
+    meaning: 'An API key of the default workspace that is to exist.',
+    secret: true,
+  },
+  model: {
+    env: 'BERTH_MODEL',
+    flag: '--model',
+    key: 'model',
+    default: 'anthropic with ANTHROPIC_API_KEY, else scripted',
+    meaning: 'What answers model requests: anthropic, or scripted (needs no key, costs nothing).',
+    secret: false,
+  },
+  anthropicBaseUrl: {
+    env: 'ANTHROPIC_BASE_URL',
+    flag: '--anthropic-base-url',
+    key: 'anthropic_base_url',
+    default: 'https://api.anthropic.com',
+    meaning: 'The Messages API behind the model gateway.',
+    secret: false,
+  },
+  anthropicApiKey: {
+    env: 'ANTHROPIC_API_KEY',
+    flag: null,
+    key: null,
+    default: 'none',
+    meaning: 'The key that the model gateway adds. It never enters a sandbox.',
+    secret: true,
+  },
+  upstreamSocket: {
+    env: 'BERTH_UPSTREAM_SOCKET',
+    flag: '--upstream-socket',
+    key: 'upstream_socket',
+    default: 'none',
+    meaning: 'Unix socket that the model gateway connects to instead of the host of ANTHROPIC_BASE_URL.',
+    secret: false,
+  },
+  upstreamConnectSeconds: {
+    env: 'BERTH_UPSTREAM_CONNECT_SECONDS',
+    flag: '--upstream-connect-seconds',
+    key: 'upstream_connect_seconds',
+    default: '60',
+    meaning: 'How long the model gateway waits for a connection to the Messages API.',
+    secret: false,
+  },
+  upstreamIdleSeconds: {
+    env: 'BERTH_UPSTREAM_IDLE_SECONDS',
+    flag: '--upstream-idle-seconds',
+    key: 'upstream_idle_seconds',
+    default: '600',
+    meaning: 'How long a model request may stand still, in either direction, before the gateway ends it.',
+    secret: false,
+  },
+  allowedHosts: {
+    env: 'BERTH_ALLOWED_HOSTS',
+    flag: '--allowed-hosts',
+    key: 'allowed_hosts',
+    default: 'none',
+    meaning:
+      'Names (name or name:port, by commas) under which the server may be called, besides loopback and its own address.',
+    secret: false,
+  },
+  allowedOrigins: {
+    env: 'BERTH_ALLOWED_ORIGINS',
+    flag: '--allowed-origins',
+    key: 'allowed_origins',
+    default: 'none',
+    meaning: 'Origins (by commas) of web pages that may call the server, besides its own.',
+    secret: false,
+  },
+  ociRuntime: {
+    env: 'BERTH_OCI_RUNTIME',
+    flag: '--oci-runtime',
+    key: 'oci_runtime',
+    default: 'crun, else runc',
+    meaning: 'The OCI runtime that makes sandboxes: a name on the PATH, or a path.',
+    secret: false,
+  },
+  logLevel: {
+    env: 'BERTH_LOG_LEVEL',
+    flag: '--log-level',
+    key: 'log_level',
+    default: 'info',
+    meaning: 'trace, debug, info, warn, error or silent.',
+    secret: false,
+  },
+} as const satisfies Record<string, Setting>
+export type SettingName = keyof typeof settings
