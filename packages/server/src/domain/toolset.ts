@@ -58,6 +58,11 @@ export function findTool(resolved: ResolvedTools, cliName: string): ResolvedTool
   return resolved.tools.find((tool) => tool.cliName === cliName)
 }
 
+/** The toolset's name for a tool of the CLI, enabled or not; a tool that the toolset does not have keeps its own. */
+export function wireName(cliName: string): string {
+  return sandboxToolNames.find((name) => cliToolNames[name] === cliName) ?? cliName
+}
+
 type ToolInput = Readonly<Record<string, unknown>>
 
 /** The CLI's input of a call in the words of `agent_toolset_20260401`. Members that the toolset has no word for stay as they are. */

@@ -1,6 +1,6 @@
 /** Tool calls: how they are shown, when they are reached, how they end. */
 import type { Report } from '@berth/protocol'
-import { findTool, wireInput } from '../toolset.ts'
+import { findTool, wireInput, wireName } from '../toolset.ts'
 import type { ToolResult } from './sdk-message.ts'
 import { toResultContent } from './tool-result.ts'
 import type { TurnLog } from './turn-log.ts'
@@ -34,7 +34,7 @@ function showBuiltinCall(log: TurnLog, use: ToolUse): Call {
   const gate = tool === undefined ? 'deny' : tool.policy === 'always_ask' ? 'ask' : 'allow'
   const eventId = log.add({
     type: 'agent.tool_use',
-    name: tool?.wireName ?? use.name,
+    name: wireName(use.name),
     input: wireInput(use.name, use.input),
     evaluated_permission: gate,
     // A tool that the agent does not have was refused before any policy.
