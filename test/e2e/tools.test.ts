@@ -123,7 +123,7 @@ describe('tools', () => {
         expect(tools).not.toContain(off)
     }
     const [write, ls] = callsOf(turn)
-    expect(write?.call).toMatchObject({ evaluated_permission: 'deny' })
+    expect(write?.call).toMatchObject({ name: 'write', evaluated_permission: 'deny' })
     expect(write?.call).not.toHaveProperty('evaluation')
     expect(write?.result?.is_error).toBe(true)
     expect(ls?.text).not.toContain('x')
