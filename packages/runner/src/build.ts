@@ -1,5 +1,5 @@
 import { build } from 'esbuild'
-import type { Plugin } from 'esbuild'
+import type { BuildOptions, Plugin } from 'esbuild'
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -40,28 +40,66 @@ const withoutSideEffects: Plugin = {
   },
 }
 
+/** The part that is loaded after the hello, imported by `main.ts` alone. */
+const LATE = './sessions.ts'
+
+/**
+ * Puts that part into the bundle as a text. As code, its mere parsing would take longer than all that a runner does until its hello.
+ * It is CommonJS: node compiles such from a string, in the main context.
+ */
+function asText(late: string): Plugin {
+  return {
+    name: 'late-as-text',
+    setup: (bundler) => {
+      bundler.onResolve({ filter: /^\.\/sessions\.ts$/ }, () => ({ path: LATE, namespace: 'late' }))
+      bundler.onLoad({ filter: /./, namespace: 'late' }, () => ({
+        resolveDir: import.meta.dirname,
+        contents: `
+          import { compileFunction, constants } from 'node:vm'
+          const module = { exports: {} }
+          compileFunction(${JSON.stringify(late)}, ['require', 'module', 'berthUrl'], {
+            filename: 'runner-sessions.cjs',
+            importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+          })(require, module, import.meta.url)
+          export const { Sessions } = module.exports`,
+      }))
+    },
+  }
+}
+
+async function bundle(file: string, options: BuildOptions): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(import.meta.dirname, file)],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    target: 'node24',
+    minify: true,
+    keepNames: true,
+    legalComments: 'none',
+    external: ['bufferutil', 'utf-8-validate'],
+    logLevel: 'warning',
+    ...options,
+  })
+  return (outputFiles ?? []).map((output) => output.text).join('')
+}
+
 /**
  * Bundles the runner and everything it needs into one file for Node 24. Answers its version: a hash of the content, which the file
  * carries too.
  */
 export async function buildRunner(outfile: string = defaultRunnerFile): Promise<{ outfile: string; version: string }> {
-  const { outputFiles } = await build({
-    entryPoints: [join(import.meta.dirname, 'main.ts')],
-    bundle: true,
-    write: false,
-    platform: 'node',
-    target: 'node24',
+  const late = await bundle(LATE, {
+    format: 'cjs',
+    define: { 'import.meta.url': 'berthUrl' },
+    plugins: [withoutSideEffects],
+  })
+  const text = await bundle('main.ts', {
     format: 'esm',
-    minify: true,
-    keepNames: true,
-    legalComments: 'none',
-    external: ['bufferutil', 'utf-8-validate'],
     define: { BERTH_RUNNER_VERSION: JSON.stringify(VERSION_PLACEHOLDER) },
     banner: { js: REQUIRE },
-    plugins: [withoutSideEffects],
-    logLevel: 'warning',
+    plugins: [asText(late)],
   })
-  const text = outputFiles.map((file) => file.text).join('')
   const version = createHash('sha256').update(text).digest('hex').slice(0, 12)
   await mkdir(dirname(outfile), { recursive: true })
   await writeFile(outfile, text.replace(VERSION_PLACEHOLDER, version))

@@ -29,10 +29,16 @@ export interface LinkClientOptions {
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
   readonly log: (line: string) => void
-  /** Called once per command, in order. Must not throw; the command is acknowledged when it returns. */
-  readonly onCommand: (sessionId: string, command: Command) => void
   /** Called once, when the first hello is on its way: the time for slow loading. Nothing is received until it resolves. */
-  readonly onHello: () => Promise<void>
+  readonly onHello: () => Promise<LinkReceiver>
+}
+
+/** Where what the server sends goes. */
+export interface LinkReceiver {
+  /** Understands a message. Throws when it is nothing of the link. */
+  readonly read: (text: string) => FromServer | UnreadableFrame
+  /** Called once per command, in order. Must not throw; the command is acknowledged when it returns. */
+  handle(sessionId: string, command: Command): void
 }
 
 interface Peer {
@@ -58,8 +64,8 @@ export class LinkClient {
   readonly #peers = new Map<string, Peer>()
   #current: Connection | undefined
   #epoch = 0
-  /** Settled when the first hello's `onHello` is through. */
-  #ready: Promise<void> | undefined
+  /** Asked for at the first hello. */
+  #receiver: Promise<LinkReceiver> | undefined
 
   constructor(options: LinkClientOptions) {
     this.#options = options
@@ -124,12 +130,11 @@ export class LinkClient {
       JSON.stringify({ type: 'hello', protocol: LINK_PROTOCOL, sandbox_id, nonce, epoch: this.#epoch, sessions }),
     )
     socket.pause()
-    await (this.#ready ??= this.#options.onHello())
-    const { readServerMessage } = await import('./link-messages.ts')
+    const receiver = await (this.#receiver ??= this.#options.onHello())
     keepAlive(socket, this.#options.now)
     socket.on('message', (data: Buffer) => {
       try {
-        this.#receive(connection, readServerMessage(data.toString()))
+        this.#receive(connection, receiver, receiver.read(data.toString()))
       } catch (error) {
         this.#options.log(`link: a message that cannot be read: ${String(error)}`)
         hangUp(connection, 1008, undefined)
@@ -138,12 +143,12 @@ export class LinkClient {
     socket.resume()
   }
 
-  #receive(connection: Connection, message: FromServer | UnreadableFrame): void {
+  #receive(connection: Connection, receiver: LinkReceiver, message: FromServer | UnreadableFrame): void {
     if (message.type === 'welcome') return this.#welcome(connection, message)
     if (!connection.welcomed) throw new Error(`a ${message.type} before the welcome`)
     switch (message.type) {
       case 'frame':
-        return this.#command(connection, message, () => this.#options.onCommand(message.session_id, message.body))
+        return this.#command(connection, message, () => receiver.handle(message.session_id, message.body))
       case 'unreadable':
         return this.#command(connection, message, () =>
           this.report(message.session_id, { type: 'refused', command: message.command, detail: message.detail }),

@@ -18,12 +18,12 @@ async function run(config: RunnerConfig): Promise<number> {
     ...config,
     now: () => performance.now(),
     log,
-    // The Agent SDK takes longer to load than everything before the hello.
+    // With the Agent SDK and the validators, which take longer to load than everything before the hello.
     onHello: async () => {
       const { Sessions } = await import('./sessions.ts')
       sessions = new Sessions(link, config.launch)
+      return sessions
     },
-    onCommand: (sessionId, command) => sessions?.handle(sessionId, command),
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
   const refused = await link.run(stop.signal)

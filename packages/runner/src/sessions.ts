@@ -1,10 +1,12 @@
 import type { Command } from '@berth/protocol/link'
 import type { CliLaunch } from './cli-process.ts'
-import type { LinkClient } from './link-client.ts'
+import type { LinkClient, LinkReceiver } from './link-client.ts'
+import { readServerMessage } from './link-messages.ts'
 import { Session } from './session.ts'
 
 /** All sessions of this sandbox. One begins with its first command. */
-export class Sessions implements AsyncDisposable {
+export class Sessions implements LinkReceiver, AsyncDisposable {
+  readonly read = readServerMessage
   readonly #link: LinkClient
   readonly #launch: CliLaunch
   readonly #sessions = new Map<string, Session>()
