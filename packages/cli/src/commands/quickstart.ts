@@ -18,7 +18,7 @@ import { Screen } from '../screen.ts'
 import { addServeOptions, modelLine, type ServeOptions, serveConfig } from '../serve-config.ts'
 import type { RunningBerth, StartConfig } from '../start.ts'
 import { Transcript } from '../transcript.ts'
-import { GivingUp, untilSignal } from '../until-signal.ts'
+import { Stopping } from '../stopping.ts'
 
 type QuickstartOptions = ServeOptions & { readonly once?: boolean }
 
@@ -34,10 +34,10 @@ export function addQuickstart(program: Command, context: Context): void {
 async function quickstart(options: QuickstartOptions, context: Context): Promise<void> {
   if (options.once !== true) {
     const config = serveConfig(options, context)
-    await withServer({ config, context, once: false }, async (running, screen) => {
+    await withServer({ config, context, once: false }, async (running, screen, stopping) => {
       await firstTask(running, { config, context, screen })
-      printNext(running, { config, context, screen })
-      await untilSignal(context)
+      if (!stopping.signal.aborted) printNext(running, { config, context, screen })
+      await stopping.requested()
     })
     return
   }
@@ -60,20 +60,20 @@ interface Serving {
 
 async function withServer(
   { config, context, once }: Serving,
-  use: (running: RunningBerth, screen: Screen) => Promise<void>,
+  use: (running: RunningBerth, screen: Screen, stopping: Stopping) => Promise<void>,
 ): Promise<void> {
   using screen = Screen.of(context)
   screen.line(modelLine(config))
   screen.waitFor('starting')
   const logger = pino({ base: null, level: 'warn' }, destination({ dest: 2, sync: true }))
-  using givingUp = new GivingUp(context)
+  using stopping = new Stopping(context)
   const { startBerth } = await import('../start.ts')
-  const running = await startBerth(config, { logger, signal: givingUp.signal })
-  givingUp[Symbol.dispose]()
+  const running = await startBerth(config, { logger, signal: stopping.signal })
   screen.done()
   try {
-    await use(running, screen)
+    await use(running, screen, stopping)
   } finally {
+    stopping.drain()
     await running.close({ everything: once })
   }
 }

@@ -7,7 +7,9 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { readApiKey } from '../api-key-file.ts'
 import { BerthProcess, berthProcess, type Ended } from '../../test/berth-process.ts'
 
-const PATIENCE = 50_000
+// Every step here is a process with a server, a gateway or a sandbox to start.
+const PATIENCE = 90_000
+vi.setConfig({ testTimeout: 240_000 })
 let dataDir = ''
 let env: Record<string, string> = {}
 
@@ -43,18 +45,23 @@ it('says once where it is and what the key is, works with the key file alone, an
   const BERTH_URL = url?.[1] ?? ''
   const script = 'Echo.\n::tool Bash {"command":"echo out of $((6 * 7))"}\n::next\n::text It said {{result}}.'
   const ran = await berthProcess(['run', script], { ...env, BERTH_URL })
+  const sessions = await berthProcess(['sessions', 'ls', '--all'], { ...env, BERTH_URL })
+  expect(sessions.out).toMatch(/^sesn_\w+\tterminated\tberth-cli\t/)
   expect(ran).toEqual({ code: 0, out: '● bash  echo out of $((6 * 7))\n    out of 42\nIt said out of 42.\n', err: '' })
 
+  expect(await stop(server, 'SIGTERM')).toMatchObject({ code: 0 })
+})
+
+it('makes keys that work until they are revoked', async () => {
+  using server = await serving()
+  const BERTH_URL = /^berth ready on (http:\S+)/m.exec(server.out)?.[1] ?? ''
   const made = await berthProcess(['keys', 'create', '--name', 'second'], { ...env, BERTH_URL })
   const withNewKey = { BERTH_URL, BERTH_API_KEY: made.out.trim() }
-  const sessions = await berthProcess(['sessions', 'ls', '--all'], withNewKey)
-  expect(sessions.out).toMatch(/^sesn_\w+\tterminated\tberth-cli\t/)
   const keys = await berthProcess(['keys', 'ls', '--json'], withNewKey)
   const [id] = /apikey_\w+(?=[^\n]*second)/.exec(keys.out) ?? []
   expect((await berthProcess(['keys', 'revoke', id ?? ''], { ...env, BERTH_URL })).code).toBe(0)
   expect((await berthProcess(['sessions', 'ls'], withNewKey)).code).toBe(1)
-
-  expect(await stop(server, 'SIGTERM')).toMatchObject({ code: 0 })
+  await stop(server, 'SIGTERM')
 })
 
 it('keeps the key over a restart and does not show it again', async () => {

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { destination, pino } from 'pino'
 import type { Context } from '../context.ts'
 import { addServeOptions, modelLine, type ServeOptions, serveConfig } from '../serve-config.ts'
-import { GivingUp, untilSignal } from '../until-signal.ts'
+import { Stopping } from '../stopping.ts'
 
 export function addServe(program: Command, context: Context): void {
   addServeOptions(program.command('serve'))
@@ -14,13 +14,13 @@ async function serve(options: ServeOptions, context: Context): Promise<void> {
   const config = serveConfig(options, context)
   const logger = pino({ base: null, level: config.logLevel }, destination({ dest: 2, sync: true }))
   if (config.model === 'scripted') context.stdout.write(`${modelLine(config)}\n`)
-  using givingUp = new GivingUp(context)
+  using stopping = new Stopping(context)
   const { startBerth } = await import('../start.ts')
-  const running = await startBerth(config, { logger, signal: givingUp.signal })
-  givingUp[Symbol.dispose]()
+  const running = await startBerth(config, { logger, signal: stopping.signal })
   if (running.apiKey.created)
     context.stdout.write(`API key, shown this once and kept in ${running.apiKey.path}: ${running.apiKey.value}\n`)
   context.stdout.write(`berth ready on ${running.url} · data ${config.dataDir} · model ${config.model}\n`)
-  await untilSignal(context)
+  await stopping.requested()
+  stopping.drain()
   await running.close()
 }
