@@ -15,6 +15,8 @@ export interface Landmarks {
   readonly cli: number
   /** How long the sandbox's processes were kept from running by its CPU limit. */
   readonly throttledMs: number
+  /** How long they have run until now. */
+  readonly cpuMs: number
 }
 
 /** Of the only sandbox there is. `origin`: ms since 1970. */
@@ -30,6 +32,7 @@ export async function landmarks(dataDir: string, origin: number): Promise<Landma
     listening: (await stat(join(dir, 'run/link/link.sock'))).mtimeMs - origin,
     cli: (await homeMadeAt(id)) - origin,
     throttledMs: await throttled(id),
+    cpuMs: Number(await readFile(`/sys/fs/cgroup/cpuacct/berth/${id}/cpuacct.usage`, 'utf8')) / 1e6,
   }
 }
 

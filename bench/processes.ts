@@ -43,3 +43,13 @@ export async function settled(measure: () => Promise<number>): Promise<number> {
     last = now
   }
 }
+
+/** How long its threads have run, in ms; without those that have ended. */
+export async function cpuOf(pid: number): Promise<number> {
+  let nanoseconds = 0
+  for (const task of await readdir(`/proc/${pid}/task`)) {
+    const text = await readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8').catch(() => '')
+    nanoseconds += Number(text.split(' ')[0])
+  }
+  return nanoseconds / 1e6
+}

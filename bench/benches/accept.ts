@@ -25,7 +25,6 @@ export const accept: Bench = {
       const aim = rate === 200 ? { aim: { of: 'value' as const, quantile: 0.99, atMost: 50 } } : {}
       figures.push({ what: `accept: POST at ${rate}/s`, unit: 'ms' as const, berth: ours, floor, ...aim })
     }
-    for (const id of sessions) await berth.removeSession(id)
     return figures
   },
 }

@@ -3,10 +3,18 @@ import { type Berth, startBerthFor } from '../berth.ts'
 import { openBareSession } from '../floors/bare-sdk.ts'
 import { type Bench, type Figure, interleave } from '../measure.ts'
 import { requestedAt, startModel } from '../model.ts'
+import { cpuOf } from '../processes.ts'
 import { type Landmarks, landmarks } from '../landmarks.ts'
 import { Watcher } from '../turns.ts'
 
 const SCRIPT = '\n::text Here I am, and this is what I have to say.'
+
+interface Bare {
+  readonly request: number
+  readonly firstText: number
+  /** Of the CLI. */
+  readonly cpuMs: number
+}
 
 interface Cold extends Landmarks {
   readonly accepted: number
@@ -24,7 +32,7 @@ export const firstText: Bench = {
     await berthOnce(berth, url, 'warm-up')
     await bareOnce(url, 'warm-up')
     const cold: Cold[] = []
-    const bare: { request: number; firstText: number }[] = []
+    const bare: Bare[] = []
     await interleave(rounds, [
       async () => void cold.push(await berthOnce(berth, url, `berth ${cold.length}`)),
       async () => void bare.push(await bareOnce(url, `bare ${bare.length}`)),
@@ -34,7 +42,7 @@ export const firstText: Bench = {
   },
 }
 
-function figures(cold: readonly Cold[], bare: readonly { request: number; firstText: number }[]): Figure[] {
+function figures(cold: readonly Cold[], bare: readonly Bare[]): Figure[] {
   const until = (what: string, read: (one: Cold) => number): Figure => ({
     what: `first-text: → ${what}`,
     unit: 'ms',
@@ -72,6 +80,12 @@ function figures(cold: readonly Cold[], bare: readonly { request: number; firstT
       berth: cold.map((one) => one.firstText - one.request),
       floor: bare.map((one) => one.firstText - one.request),
     },
+    {
+      what: 'first-text: CPU time of sandbox, floor: of CLI',
+      unit: 'ms',
+      berth: cold.map((one) => one.cpuMs),
+      floor: bare.map((one) => one.cpuMs),
+    },
   ]
 }
 
@@ -88,10 +102,10 @@ async function berthOnce(berth: Berth, modelUrl: string, name: string): Promise<
   return { ...marks, accepted: accepted - began, request, firstText: turn.firstText - began }
 }
 
-async function bareOnce(modelUrl: string, name: string): Promise<{ request: number; firstText: number }> {
+async function bareOnce(modelUrl: string, name: string): Promise<Bare> {
   await using session = await openBareSession(modelUrl)
   const began = performance.now()
   const turn = await session.turn(name + SCRIPT)
   const request = (await requestedAt(modelUrl, name)) - (performance.timeOrigin + began)
-  return { request, firstText: turn.firstText - began }
+  return { request, firstText: turn.firstText - began, cpuMs: await cpuOf(session.pid) }
 }
