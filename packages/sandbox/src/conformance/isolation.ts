@@ -106,6 +106,14 @@ export function isolation(test: DriverUnderTest): void {
       await using sandbox = await bench.sandbox()
       const [agent, runner] = [await sandbox.probe.agent(writable), await sandbox.probe.runner(writable)]
       expect(agent).toEqual(['/dev/shm', '/home', '/mnt/session/outputs', '/tmp', '/workspace'])
+      const open = (await sandbox.probe.agent(mountTable)).filter(({ options }) => options.includes('rw'))
+      const disk = ['/home', '/mnt/session/outputs', '/tmp', '/workspace']
+      expect(
+        open
+          .map(({ at }) => at)
+          .filter((at) => !/^\/(proc|dev)(\/|$)/.test(at))
+          .sort(),
+      ).toEqual(disk)
       for (const path of runner) expect(['/dev', '/dev/shm', '/dev/pts', '/home', '/tmp']).toContain(path)
     })
 

@@ -77,6 +77,7 @@ class OciDriver implements SandboxDriver {
   }
   readonly #parts: Parts
   readonly #ids = new OneAtATime()
+  readonly #builds = new OneAtATime()
   #machine: Promise<Machine> | undefined
 
   constructor(parts: Parts) {
@@ -173,7 +174,7 @@ class OciDriver implements SandboxDriver {
 
   async #make(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef | 'coming'> {
     const { layout, settings, slots, clock, logger } = this.#parts
-    const made = await makeDirectory({ settings, layout, slots, machine, now: clock.now() }, spec)
+    const made = await makeDirectory({ settings, layout, slots, machine, now: clock.now(), builds: this.#builds }, spec)
     if (made === undefined) return 'coming'
     const dir = layout.sandbox(spec.id)
     try {

@@ -8,6 +8,7 @@ import type { Cgroups, Controller } from './cgroup.ts'
 import { errno } from './errno.ts'
 import type { Layout } from './layout.ts'
 import type { Machine } from './machine.ts'
+import type { OneAtATime } from './one-at-a-time.ts'
 import type { Settings } from './options.ts'
 import { ensureMountPoints, ensureSkeleton } from './skeleton.ts'
 import { sandboxFiles } from './sandbox-files.ts'
@@ -19,6 +20,7 @@ export interface Making {
   readonly slots: UidSlots
   readonly machine: Machine
   readonly now: number
+  readonly builds: OneAtATime
 }
 
 /** A sandbox's directory under its own name, ready for the shim. */
@@ -49,7 +51,8 @@ export async function makeDirectory(making: Making, spec: SandboxSpec): Promise<
 async function fillDirectory(making: Making, spec: SandboxSpec, draft: string): Promise<MadeDirectory> {
   const slot = await making.slots.take(draft)
   const uidBase = UidSlots.uidBase(slot)
-  const layers = await layersOf(making, spec)
+  // One after the other: of many first sandboxes one builds the skeleton and the others find it.
+  const layers = await making.builds.run('layers', () => layersOf(making, spec))
   await Promise.all([
     makeRunDir(join(draft, 'run'), uidBase),
     makeDisk(draft, spec.limits.diskBytes, uidBase),
