@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import { inside, type SandboxRef } from '@berth/sandbox'
 import { runnerEnv } from '@berth/protocol'
@@ -13,6 +14,7 @@ import { type ActorDeps, isoNow } from './deps.ts'
 import type { RunnerItem } from './runner-connection.ts'
 import { SandboxHost } from './sandbox-host.ts'
 import { environmentOf, modelSocket, toLimits } from './session-config.ts'
+import { Turnstile } from './turnstile.ts'
 
 /** How long a sandbox lives without a server. */
 const LIFETIME_MS = 60 * 60 * 1_000
@@ -37,6 +39,9 @@ export class Sandboxes implements AsyncDisposable {
   readonly #options: SandboxesOptions
   readonly #held = new Map<string, Held>()
   readonly #tasks = new Set<Promise<void>>()
+  /** Making one keeps a processor busy: more at a time would only make each of them late. */
+  readonly #launches = new Turnstile(Math.max(2, availableParallelism()))
+  #isClosing = false
 
   constructor(deps: ActorDeps, options: SandboxesOptions) {
     this.#deps = deps
@@ -105,6 +110,7 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosing = true
     await Promise.all(this.#tasks)
     await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
   }
@@ -129,21 +135,10 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   async #launch(host: SandboxHost, nonce: string, row: SessionRow): Promise<void> {
-    const { driver, store, clock, logger } = this.#deps
+    const { store, logger } = this.#deps
     try {
-      const ref = await driver.create({
-        id: host.id,
-        labels: { session: row.id },
-        limits: toLimits(row),
-        until: new Date(clock.now().getTime() + LIFETIME_MS),
-        env: {
-          [runnerEnv.sandboxId]: host.id,
-          [runnerEnv.link]: `unix:${inside.link}`,
-          [runnerEnv.nonce]: nonce,
-          [runnerEnv.claude]: inside.claude,
-        },
-        image: environmentOf(row).berth.image,
-      })
+      const ref = await this.#launches.pass(() => this.#create(host, nonce, row))
+      if (ref === undefined) return
       await this.#open(host, ref, row)
       await store.setSandboxState({ sandboxId: host.id, state: 'ready' })
     } catch (error) {
@@ -151,6 +146,25 @@ export class Sandboxes implements AsyncDisposable {
       await this.#options.gone(row.id, 'failed', error instanceof Error ? error.message : String(error))
       await this.release(host.id)
     }
+  }
+
+  /** undefined: nobody needs it by now, or the next server will make it. */
+  async #create(host: SandboxHost, nonce: string, row: SessionRow): Promise<SandboxRef | undefined> {
+    if (this.#isClosing || !this.#held.has(host.id)) return undefined
+    const { driver, clock } = this.#deps
+    return driver.create({
+      id: host.id,
+      labels: { session: row.id },
+      limits: toLimits(row),
+      until: new Date(clock.now().getTime() + LIFETIME_MS),
+      env: {
+        [runnerEnv.sandboxId]: host.id,
+        [runnerEnv.link]: `unix:${inside.link}`,
+        [runnerEnv.nonce]: nonce,
+        [runnerEnv.claude]: inside.claude,
+      },
+      image: environmentOf(row).berth.image,
+    })
   }
 
   async #open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
