@@ -95,13 +95,13 @@ describe.skipIf(process.getuid?.() !== 0)('oci driver', () => {
 
   it('is not ended by what its runner writes', async () => {
     const runner = join(dir, 'chatty.mjs')
-    await writeFile(runner, `setInterval(() => process.stdout.write('tick'), 1)`)
+    await writeFile(runner, `setInterval(() => process.stdout.write('tick '.repeat(20)), 100)`)
     await using bench = await Bench.open({ ...crun, open: (input) => crun.open({ ...input, runner }) })
     const ref = await bench.driver.create(bench.spec())
     const log = join(dirname(ref.runDir ?? ''), 'runner.log')
     // Some seconds of writing: the shim looks at the clock in between.
     const ended = async (): Promise<boolean> => (await bench.driver.get(ref.id))?.state !== 'running'
-    await until(async () => (await ended()) || (await readFile(log, 'utf8').catch(() => '')).length > 20_000)
+    await until(async () => (await ended()) || (await readFile(log, 'utf8').catch(() => '')).length > 8_000)
     expect(await ended()).toBe(false)
   })
 
