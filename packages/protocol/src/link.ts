@@ -40,6 +40,8 @@ export const sessionConfig = z.object({
   ),
   /** Unix socket of the model gateway, as seen in the sandbox. */
   model_socket: z.string(),
+  /** Model requests in one turn; null: any number. */
+  max_turns: z.int().min(1).nullable(),
   /** How often the CLI repeats a failed model request. */
   max_retries: z.int().min(0).max(10),
   /** Further variables for the CLI's environment. Nothing secret: tools inherit them. */
@@ -51,7 +53,24 @@ const contentBlocks = z.array(z.record(z.string(), z.unknown()))
 
 /** Server → runner. */
 export const command = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('open'), config: sessionConfig }),
+  z.object({
+    type: z.literal('open'),
+    config: sessionConfig,
+    /** How many bytes of each transcript file the server has: what comes after is to be reported. */
+    transcripts: z.record(z.string(), seq),
+  }),
+  /**
+   * Part of a transcript file, to be put in its place before the CLI starts: `start` 0 begins the file anew, each further part goes to the
+   * end of the one before. `path` is relative to the CLI's config directory in `home`, which belongs to `uid`.
+   */
+  z.object({
+    type: z.literal('restore'),
+    home: z.string(),
+    uid: z.int().min(1),
+    path: z.string(),
+    start: seq,
+    text: z.string(),
+  }),
   /** One user message. `uuid` identifies it in the transcript; `content` are Messages API content blocks. */
   z.object({ type: z.literal('input'), uuid: z.uuid(), content: contentBlocks }),
   z.object({ type: z.literal('interrupt') }),
@@ -101,6 +120,11 @@ export const report = z.discriminatedUnion('type', [
     /** Set when a subagent makes the call. */
     agent_id: z.string().nullable(),
   }),
+  /**
+   * Whole lines of a transcript file, `length` bytes from byte `start` on; `path` as in `restore`. A turn's last lines come before the message that says
+   * that the CLI is idle, and before `exited`.
+   */
+  z.object({ type: z.literal('transcript'), path: z.string(), start: seq, length: seq, text: z.string() }),
   /** The CLI is up and has taken its configuration. */
   z.object({ type: z.literal('started'), pid: z.int(), cli_version: z.string() }),
   /** The CLI is gone: on `close`, by itself, or because it could not start. A later `input` starts it again and resumes. */

@@ -19,6 +19,7 @@ export async function agentOptions(
     cwd: config.cwd,
     env: cliEnvironment(config),
     model: config.model,
+    ...(config.max_turns === null ? {} : { maxTurns: config.max_turns }),
     ...(config.effort === null ? {} : { effort: config.effort }),
     // Without a prompt of its own an agent is no coding assistant: it gets the SDK's short default. Not recorded in the transcript,
     // where it would outlive a change of the agent.

@@ -19,7 +19,8 @@ export interface CliRunOptions {
   readonly launch: CliLaunch
   readonly gate: Gate
   readonly results: Answers<CustomResult>
-  readonly onMessage: (message: SDKMessage) => void
+  /** The next message waits until it resolves. */
+  readonly onMessage: (message: SDKMessage) => Promise<void>
   /** Called once, when the CLI has taken its configuration. */
   readonly onStarted: (pid: number, version: string) => void
   /** Resolves when there is room for more messages. */
@@ -123,7 +124,7 @@ export class CliRun {
   }
 
   async #read(onMessage: CliRunOptions['onMessage']): Promise<void> {
-    for await (const message of this.#query) onMessage(message)
+    for await (const message of this.#query) await onMessage(message)
   }
 }
 

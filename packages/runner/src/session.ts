@@ -8,6 +8,7 @@ import type { Exit } from './cli-run.ts'
 import type { CustomResult } from './custom-tools.ts'
 import { Gate } from './gate.ts'
 import { ModelRequests } from './model-requests.ts'
+import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
 import { userMessage } from './user-message.ts'
 
 /** A session's way to the server. */
@@ -37,6 +38,7 @@ export class Session implements AsyncDisposable {
   #inTurn = false
   /** The config has changed since the CLI was started. */
   #outdated = false
+  #transcript: SessionTranscript | undefined
   /** Starts, ends and inputs happen one after the other, in the order of their commands. */
   #last: Promise<void> = Promise.resolve()
 
@@ -53,7 +55,16 @@ export class Session implements AsyncDisposable {
       case 'open':
         this.#outdated ||= !sameLife(this.#config, command.config)
         this.#config = command.config
-        return this.#then('open', () => this.#bringUp())
+        return this.#then('open', () => {
+          this.#transcript ??= this.#follow(command)
+          return this.#bringUp()
+        })
+      case 'restore':
+        return this.#then('restore', () => {
+          this.#transcript?.[Symbol.dispose]()
+          this.#transcript = undefined
+          restoreTranscript(command, command, this.#launch.sameUid)
+        })
       case 'input':
         return this.#then('input', () => this.#input(command))
       case 'interrupt':
@@ -72,6 +83,7 @@ export class Session implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#then('close', () => this.#end())
     await this.#last
+    this.#transcript?.[Symbol.dispose]()
   }
 
   #then(command: Command['type'], task: () => Promise<unknown> | void): void {
@@ -89,7 +101,13 @@ export class Session implements AsyncDisposable {
     await this.#bringUp()
     if (this.#run === undefined) return
     this.#inTurn = true
+    this.#transcript?.begin(command.uuid)
     this.#run.input(message)
+  }
+
+  #follow({ config, transcripts }: Command & { type: 'open' }): SessionTranscript {
+    const { report } = this.#link
+    return new SessionTranscript({ config, known: transcripts, sameUid: this.#launch.sameUid, report })
   }
 
   /** Makes sure that a CLI with the newest config runs, unless a turn is still going on with an older one. */
@@ -143,19 +161,25 @@ export class Session implements AsyncDisposable {
     this.#inTurn = false
     await run?.end()
     await run?.sweep()
+    this.#transcript?.read()
     this.#requests.cut()
     return run?.finished
   }
 
-  #tell(message: SDKMessage): void {
+  async #tell(message: SDKMessage): Promise<void> {
     if (message.type === 'stream_event') {
       if (message.parent_tool_use_id === null) this.#requests.see(message.event)
       return this.#link.delta({ ...message })
     }
     if (message.type === 'result') this.#requests.cut()
+    // A turn is over when the server has its transcript.
+    if (message.type === 'system' && message.subtype === 'session_state_changed' && message.state === 'idle') {
+      await this.#transcript?.settle()
+    }
     this.#link.report({ type: 'message', message: { ...message } })
     if (message.type === 'system' && message.subtype === 'session_state_changed') {
       this.#inTurn = message.state !== 'idle'
+      if (this.#inTurn) this.#transcript?.begin()
       if (!this.#inTurn && this.#outdated) this.#then('open', () => this.#bringUp())
     }
   }

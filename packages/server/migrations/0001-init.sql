@@ -107,6 +107,14 @@ CREATE TABLE sessions (
   turn TEXT NOT NULL,
   -- JSON of the usage as last read from the gateway's ledger.
   usage TEXT NOT NULL,
+  -- Who acts for the session, until when, and the number of that right: it grows whenever the holder changes.
+  lease_holder TEXT,
+  lease_until TEXT,
+  epoch INTEGER NOT NULL,
+  -- How often in a row the present turn was cut.
+  failures INTEGER NOT NULL,
+  -- 1: the next sandbox has to be given the transcript first.
+  needs_restore INTEGER NOT NULL,
   active_ms INTEGER NOT NULL,
   active_since TEXT
 );
@@ -134,6 +142,10 @@ CREATE TABLE inputs (
   event_id TEXT NOT NULL,
   -- UUID of the user line in the transcript.
   uuid TEXT NOT NULL,
+  -- JSON of the content that goes to the agent in place of the event's: a turn that was cut goes on with it. Null: the event's own.
+  continuation TEXT,
+  -- 1: the user line stands in the shipped transcript; the agent has taken the input.
+  is_taken INTEGER NOT NULL,
   -- queued | delivered | done
   state TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
@@ -145,6 +157,17 @@ CREATE TABLE outbox (
   seq INTEGER NOT NULL,
   body TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
+);
+
+-- The CLI's transcript files as far as runners have reported them, in parts of whole lines.
+CREATE TABLE transcripts (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  path TEXT NOT NULL,
+  -- In bytes.
+  start INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  PRIMARY KEY (session_id, path, start)
 );
 
 CREATE TABLE sdk_messages (

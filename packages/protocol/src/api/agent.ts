@@ -1,5 +1,6 @@
 /** Agents: versioned definitions of who runs in a session. */
 import { z } from 'zod'
+import { limits, limitsParams } from './limits.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { idText, none, text, timestamp } from './text.ts'
 import { agentTool, mcpServerParams, mcpServersParams, toolsParams } from './tool.ts'
@@ -42,6 +43,8 @@ export const executionIdentityParams = z.discriminatedUnion('type', [
 
 /** Refused in full when present, so nothing but their kind is looked at. */
 export const skillsParams = z.array(z.object({ type: z.enum(['anthropic', 'custom']) })).max(agentLimits.skills)
+/** Ours: what the profile cannot say. */
+export const berthAgentParams = z.strictObject({ limits: limitsParams.nullish() }).nullish()
 const multiagentParams = z.object({ type: z.enum(['coordinator', 'multiagent_20261001']) })
 
 export const systemParams = text({ max: agentLimits.system }).nullish()
@@ -60,6 +63,7 @@ export const createAgentBody = z
     multiagent: multiagentParams.nullish(),
     execution_identity: executionIdentityParams.nullish(),
     metadata: metadata.optional(),
+    berth: berthAgentParams,
   })
   .meta({ id: 'CreateAgentParams' })
 export type CreateAgentBody = z.infer<typeof createAgentBody>
@@ -78,6 +82,7 @@ export const updateAgentBody = z
     multiagent: multiagentParams.nullish(),
     execution_identity: executionIdentityParams.nullish(),
     metadata: metadataPatch.nullish(),
+    berth: berthAgentParams,
   })
   .meta({ id: 'UpdateAgentParams' })
 export type UpdateAgentBody = z.infer<typeof updateAgentBody>
@@ -93,6 +98,7 @@ export const agentDefinition = z.object({
   skills: none,
   multiagent: z.null(),
   execution_identity: z.object({ type: z.literal('service_account') }),
+  berth: z.object({ limits }),
 })
 export type AgentDefinition = z.infer<typeof agentDefinition>
 

@@ -68,6 +68,8 @@ const berthParams = z.strictObject({
     .nullish(),
   /** How often a failed model request is repeated. */
   model_retries: z.int().min(0).max(10).nullish(),
+  /** What becomes of a turn whose process or sandbox was lost in the middle. */
+  on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']).nullish(),
 })
 export type BerthEnvironmentParams = z.infer<typeof berthParams>
 
@@ -132,6 +134,7 @@ export const environmentConfig = z
       image: z.string().nullable(),
       resources,
       model_retries: z.int(),
+      on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']),
     }),
   })
   .meta({ id: 'EnvironmentConfig' })

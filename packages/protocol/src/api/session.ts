@@ -1,6 +1,6 @@
 /** Sessions: one conversation and its files. */
 import { z } from 'zod'
-import { agentDefinition, modelParams, skillsParams, systemParams } from './agent.ts'
+import { agentDefinition, berthAgentParams, modelParams, skillsParams, systemParams } from './agent.ts'
 import { initialEvent } from './client-event.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { idText, none, text, timestamp } from './text.ts'
@@ -49,6 +49,8 @@ export const createSessionBody = z
     resources: z.array(resourceParams).optional(),
     vault_ids: vaultIds,
     budget: budgetParams.nullish(),
+    /** Ours. Limits named here stand in place of the agent's. */
+    berth: berthAgentParams,
   })
   .meta({ id: 'CreateSessionParams' })
 export type CreateSessionBody = z.infer<typeof createSessionBody>

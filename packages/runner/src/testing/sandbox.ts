@@ -36,7 +36,7 @@ export class TestSession {
   }
 
   open(changes: Partial<SessionConfig> = {}): void {
-    this.send({ type: 'open', config: { ...this.config, ...changes } })
+    this.send({ type: 'open', transcripts: {}, config: { ...this.config, ...changes } })
   }
 
   /** Sends a script for the model as the user's message; answers its uuid. */
@@ -155,6 +155,7 @@ export class TestSandbox implements AsyncDisposable {
       tools: [{ name: 'Bash', policy: 'always_allow' }],
       custom_tools: [],
       model_socket: join(this.dir, 'model.sock'),
+      max_turns: null,
       max_retries: 1,
       env: {},
       ...changes,

@@ -9,8 +9,10 @@ import {
   type ModelParams,
   type UpdateAgentBody,
 } from '@berth/protocol/api/agent'
+import { noLimits } from '@berth/protocol/api/limits'
 import { metadata } from '@berth/protocol/api/metadata'
 import { z } from 'zod'
+import { acceptLimits } from './limits.ts'
 import { patchMetadata } from './metadata.ts'
 import { unsupported } from './refusal.ts'
 import { acceptTools } from './toolset.ts'
@@ -65,6 +67,7 @@ export function newAgent(body: CreateAgentBody): AgentBody {
     skills: [],
     multiagent: null,
     execution_identity: { type: 'service_account' },
+    berth: { limits: acceptLimits(body.berth?.limits, noLimits) },
   }
   return { definition, metadata: body.metadata ?? {} }
 }
@@ -80,6 +83,7 @@ export function updatedAgent(current: AgentBody, body: UpdateAgentBody): AgentBo
     model: body.model === undefined ? old.model : acceptModel(body.model, old.model),
     system: body.system === undefined ? old.system : emptyToNull(body.system),
     tools: body.tools === undefined ? old.tools : acceptTools(body.tools ?? [], 'tools'),
+    berth: { limits: acceptLimits(body.berth?.limits, body.berth === null ? noLimits : old.berth.limits) },
   }
   const updated: AgentBody = { definition, metadata: patchMetadata(current.metadata, body.metadata) }
   return isDeepStrictEqual(updated, current) ? current : updated

@@ -52,7 +52,13 @@ const defaultConfig: EnvironmentConfig = {
   type: 'cloud',
   networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false },
   packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
-  berth: { driver: null, image: null, resources: defaultResources, model_retries: DEFAULT_MODEL_RETRIES },
+  berth: {
+    driver: null,
+    image: null,
+    resources: defaultResources,
+    model_retries: DEFAULT_MODEL_RETRIES,
+    on_interrupted_turn: 'continue',
+  },
 }
 
 export function newEnvironment(body: CreateEnvironmentBody): EnvironmentBody {
@@ -123,6 +129,7 @@ function acceptBerth(params: BerthEnvironmentParams, current: Berth): Berth {
     image: params.image === undefined ? current.image : params.image,
     resources: resources === null ? defaultResources : acceptResources(resources ?? {}, current.resources),
     model_retries: orDefault(params.model_retries, current.model_retries, DEFAULT_MODEL_RETRIES),
+    on_interrupted_turn: orDefault(params.on_interrupted_turn, current.on_interrupted_turn, 'continue'),
   }
 }
 

@@ -1,6 +1,7 @@
 /** Sessions: how their agent is resolved, what an update may change, and how a stored one looks on the wire. */
 import { isDeepStrictEqual } from 'node:util'
 import type { AgentDefinition, Agent } from '@berth/protocol/api/agent'
+import type { LimitsParams } from '@berth/protocol/api/limits'
 import { metadata as metadataSchema, type Metadata } from '@berth/protocol/api/metadata'
 import {
   type CreateSessionBody,
@@ -13,6 +14,7 @@ import {
 } from '@berth/protocol/api/session'
 import { checkSupported } from './acceptance.ts'
 import { acceptModel, emptyToNull, refuseUnsupported } from './agent.ts'
+import { acceptLimits } from './limits.ts'
 import { patchMetadata } from './metadata.ts'
 import { invalid, unsupported } from './refusal.ts'
 import { acceptTools } from './toolset.ts'
@@ -27,8 +29,13 @@ export function refuseUnsupportedSession(body: CreateSessionBody): void {
 }
 
 /** The agent as the session will run it: one version of it, with the overrides that the creation names. */
-export function resolveSessionAgent(agent: Agent, params: SessionAgentParams): SessionAgent {
+export function resolveSessionAgent(
+  agent: Agent,
+  params: SessionAgentParams,
+  limits?: LimitsParams | null,
+): SessionAgent {
   const { name, description, model, system, tools, mcp_servers, skills, multiagent, execution_identity } = agent
+  const berth = { limits: acceptLimits(limits, agent.berth.limits) }
   const definition: AgentDefinition = {
     name,
     description,
@@ -39,6 +46,7 @@ export function resolveSessionAgent(agent: Agent, params: SessionAgentParams): S
     skills,
     multiagent,
     execution_identity,
+    berth,
   }
   const base: SessionAgent = { ...definition, id: agent.id, type: 'agent', version: agent.version }
   if (typeof params === 'string' || params.type === 'agent') return base

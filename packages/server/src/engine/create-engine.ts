@@ -1,12 +1,12 @@
 /** Puts the engine together: the feed, an actor per working session, the sandboxes, and the round that keeps them in order. */
 import { BerthError, isBerthError } from '@berth/protocol'
-import { sessionFailure } from '../domain/turn/failure.ts'
 import type { Committed } from '../store/session-log.ts'
 import { type ActorDeps, type EngineDeps, isoNow } from './deps.ts'
 import type { Engine, SessionChange, SessionRow } from './engine.ts'
 import { Feed } from './feed.ts'
+import { Leases } from './leases.ts'
 import { Sandboxes } from './sandboxes.ts'
-import { SessionActor } from './session-actor.ts'
+import { isAtWork, SessionActor } from './session-actor.ts'
 
 const RECONCILE_EVERY_MS = 10_000
 const UPDATE_TRIES = 3
@@ -14,7 +14,8 @@ const UPDATE_TRIES = 3
 /** Takes up what the server before left: its sandboxes are adopted, its unfinished sessions go on. */
 export async function createEngine(given: EngineDeps): Promise<Engine> {
   const feed = new Feed()
-  const deps: ActorDeps = { ...given, feed }
+  const leases = new Leases(given)
+  const deps: ActorDeps = { ...given, feed, leases }
   const parts = new Actors(deps)
   await parts.takeUp()
   const rounds = startRounds(() => parts.sandboxes.reconcile(), deps)
@@ -49,13 +50,14 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
       parts.publish(committed)
       return stored
     },
-    subscribe: (sessionId) => feed.subscribe(sessionId),
+    subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
     notReady: () => (isDraining ? ['the server is shutting down'] : []),
     [Symbol.asyncDispose]: async () => {
       isDraining = true
       await rounds[Symbol.asyncDispose]()
       feed[Symbol.dispose]()
       await parts[Symbol.asyncDispose]()
+      await leases[Symbol.asyncDispose]()
     },
   }
 }
@@ -69,7 +71,7 @@ class Actors implements AsyncDisposable {
     this.#deps = deps
     this.sandboxes = new Sandboxes(deps, {
       receive: (item, host) => this.#actor(item.session_id).receive(item, host),
-      gone: (sessionId, why, detail) => this.#failTurn(sessionId, why, detail),
+      lost: (sessionId, sandboxId, why) => this.#lose(sessionId, sandboxId, why),
       interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),
     })
   }
@@ -92,7 +94,7 @@ class Actors implements AsyncDisposable {
   publish(committed: Committed): void {
     const actor = this.#actor(committed.row.id)
     actor.publish(committed)
-    if (committed.row.status === 'running') actor.wake()
+    if (isAtWork(committed.row)) actor.wake()
     // Without work and without a sandbox nothing more can come for it.
     else if (committed.row.sandbox_id === null) this.#actors.delete(committed.row.id)
   }
@@ -101,6 +103,7 @@ class Actors implements AsyncDisposable {
     const actor = this.#actors.get(sessionId)
     this.#actors.delete(sessionId)
     void actor?.stop()
+    this.#deps.leases.forget(sessionId)
     if (sandboxId !== null) this.sandboxes.releaseSoon(sandboxId)
   }
 
@@ -117,13 +120,11 @@ class Actors implements AsyncDisposable {
     return actor
   }
 
-  async #failTurn(sessionId: string, why: 'failed' | 'lost', detail: string): Promise<void> {
-    const error =
-      why === 'failed'
-        ? sessionFailure('unknown_error', `the sandbox could not be made: ${detail}`, 'exhausted')
-        : sessionFailure('unknown_error', `the sandbox was lost: ${detail}`, 'terminal')
+  async #lose(sessionId: string, sandboxId: string, why: string): Promise<void> {
+    const { store, clock, leases } = this.#deps
     try {
-      this.publish(await this.#deps.store.failTurn({ sessionId, error, now: isoNow(this.#deps.clock) }))
+      const epoch = await leases.epoch(sessionId)
+      this.publish(await store.loseSandbox({ sessionId, epoch, sandboxId, why, now: isoNow(clock) }))
     } catch (failure) {
       // The session was deleted meanwhile: nobody is left to tell.
       if (!isBerthError(failure, 'not_found')) throw failure

@@ -6,6 +6,7 @@ import type { Clock } from '../domain/clock.ts'
 import type { Ids } from '../domain/ids.ts'
 import type { Store } from '../store/store.ts'
 import type { Feed } from './feed.ts'
+import type { Leases } from './leases.ts'
 
 export interface EngineDeps {
   readonly store: Store
@@ -20,6 +21,7 @@ export interface EngineDeps {
 
 export interface ActorDeps extends EngineDeps {
   readonly feed: Feed
+  readonly leases: Leases
 }
 
 export function isoNow(clock: Clock): string {

@@ -6,7 +6,7 @@ import type { Selectable } from 'kysely'
 import type { ClientEvent } from '@berth/protocol/api/client-event'
 import type { SessionEvent } from '@berth/protocol/api/event'
 import type { Database } from '../store/schema.ts'
-import type { Subscription } from './feed.ts'
+import type { FeedItem, Subscription } from './feed.ts'
 
 export type SessionRow = Selectable<Database['sessions']>
 
@@ -49,8 +49,8 @@ export interface Engine extends AsyncDisposable {
   deleteSession(key: SessionKey): Promise<void>
   /** Accepts a batch as a whole or not at all; answers the stored events in request order. */
   sendEvents(key: SessionKey & { readonly events: readonly ClientEvent[] }): Promise<SessionEvent[]>
-  /** Everything published after the call returns. The caller has checked that the session is the workspace's. */
-  subscribe(sessionId: string): Subscription
+  /** Everything of these kinds that is published after the call returns. The caller checks that the session is the workspace's. */
+  subscribe(sessionId: string, kinds: readonly FeedItem['kind'][]): Subscription
   /** Reasons why the server cannot take work now; empty: ready. */
   notReady(): string[]
 }

@@ -27,11 +27,11 @@ const MAX_QUEUED = 4_096
 export class Feed implements Disposable {
   readonly #subscribers = new Map<string, Set<Subscriber>>()
 
-  /** Attached when the call returns: everything published from now on is seen. */
-  subscribe(sessionId: string): Subscription {
+  /** Attached when the call returns: everything of these kinds that is published from now on is seen. */
+  subscribe(sessionId: string, kinds: readonly FeedItem['kind'][]): Subscription {
     const subscribers = this.#subscribers.get(sessionId) ?? new Set()
     this.#subscribers.set(sessionId, subscribers)
-    const subscriber = new Subscriber(() => {
+    const subscriber = new Subscriber(kinds, () => {
       subscribers.delete(subscriber)
       if (subscribers.size === 0 && this.#subscribers.get(sessionId) === subscribers)
         this.#subscribers.delete(sessionId)
@@ -62,14 +62,16 @@ class Subscriber implements Subscription {
   end: Subscription['end'] = 'open'
   #queue: FeedItem[] = []
   #wake: (() => void) | undefined
+  readonly #kinds: ReadonlySet<FeedItem['kind']>
   readonly #leave: () => void
 
-  constructor(leave: () => void) {
+  constructor(kinds: readonly FeedItem['kind'][], leave: () => void) {
+    this.#kinds = new Set(kinds)
     this.#leave = leave
   }
 
   push(item: FeedItem): void {
-    if (this.end !== 'open') return
+    if (this.end !== 'open' || !this.#kinds.has(item.kind)) return
     if (this.#queue.length >= MAX_QUEUED) {
       this.#queue = []
       this.stop('overrun')

@@ -28,6 +28,8 @@ export interface RunnerPeer {
   /** Answers false when the receiver is full: the connection stops reading until `resume`. */
   receive(item: RunnerItem): boolean
   acknowledged(sessionId: string, seq: number): void
+  /** The handshake is over. */
+  welcomed(): void
   /** Stream events of this sandbox's sessions may have been lost from here on. */
   closed(connection: RunnerConnection): void
 }
@@ -114,6 +116,7 @@ export class RunnerConnection {
     this.#send({ type: 'welcome', protocol: LINK_PROTOCOL, epoch: this.#peer.epoch, sessions })
     const received = new Map(hello.sessions.map((session) => [session.session_id, session.received]))
     this.#sent = received
+    this.#peer.welcomed()
     for (const [sessionId, seq] of received) this.#peer.acknowledged(sessionId, seq)
     this.#sendFrom(progress)
     if (this.#isBehind) await this.#catchUp()

@@ -16,7 +16,8 @@ export interface SandboxHostOptions {
   readonly logger: Logger
   progress(): Promise<LinkProgress[]>
   receive(item: RunnerItem, host: SandboxHost): boolean
-  acknowledged(sessionId: string, seq: number): void
+  /** The runner is connected, or connected again. */
+  connected(host: SandboxHost): void
   /** The runner is connected no more; it may come back. */
   disconnected(host: SandboxHost): void
 }
@@ -27,6 +28,7 @@ export class SandboxHost implements AsyncDisposable {
   #listener: AsyncDisposable | undefined
   #connection: RunnerConnection | undefined
   #isClosed = false
+  readonly #acked = new Map<string, number>()
 
   constructor(options: SandboxHostOptions) {
     this.id = options.id
@@ -47,8 +49,12 @@ export class SandboxHost implements AsyncDisposable {
     else this.#listener = listener
   }
 
-  get isConnected(): boolean {
-    return this.#connection !== undefined
+  /**
+   * Number of the last command that the runner has handled. It is noted with the next commit: losing it is harmless, for the runner passes
+   * over what it has handled.
+   */
+  acked(sessionId: string): number {
+    return this.#acked.get(sessionId) ?? 0
   }
 
   command(sessionId: string, seq: number, body: Command): void {
@@ -83,8 +89,9 @@ export class SandboxHost implements AsyncDisposable {
       epoch,
       logger,
       progress: () => options.progress(),
-      acknowledged: (sessionId, seq) => options.acknowledged(sessionId, seq),
+      acknowledged: (sessionId, seq) => void this.#acked.set(sessionId, seq),
       receive: (item) => options.receive(item, this),
+      welcomed: () => options.connected(this),
       closed: (connection) => {
         if (this.#connection !== connection) return
         this.#connection = undefined

@@ -19,11 +19,13 @@ import { Turnstile } from './turnstile.ts'
 /** How long a sandbox lives without a server. */
 const LIFETIME_MS = 60 * 60 * 1_000
 const RENEW_EVERY_MS = 5 * 60 * 1_000
+/** A runner that has not been heard of for this long, in a sandbox that runs, hangs. */
+const HUNG_MS = 60_000
 
 export interface SandboxesOptions {
   receive(item: RunnerItem, host: SandboxHost): boolean
-  /** The session's sandbox could not be made (`failed`) or is gone with everything in it (`lost`). */
-  gone(sessionId: string, why: 'failed' | 'lost', detail: string): Promise<void>
+  /** The session's sandbox could not be made, or is gone with everything in it. */
+  lost(sessionId: string, sandboxId: string, why: string): Promise<void>
   /** The runner's connection broke: stream events may have been lost. */
   interrupted(sessionId: string): void
 }
@@ -32,6 +34,11 @@ interface Held {
   readonly host: SandboxHost
   readonly sessionId: string
   renewedAt: number
+  /** On the clock that never goes back; undefined: connected. */
+  silentSince: number | undefined
+  /** Its loss is being dealt with. */
+  isEnding: boolean
+  hasEnded: boolean
 }
 
 export class Sandboxes implements AsyncDisposable {
@@ -52,7 +59,7 @@ export class Sandboxes implements AsyncDisposable {
     return this.#held.get(sandboxId)?.host
   }
 
-  /** The session's sandbox; a new one is being made when this resolves. That it fails is told through `gone`. */
+  /** The session's sandbox; a new one is being made when this resolves. That it fails is told through `lost`. */
   async forSession(row: SessionRow): Promise<SandboxHost> {
     const known = row.sandbox_id === null ? undefined : this.find(row.sandbox_id)
     if (known !== undefined) return known
@@ -70,7 +77,7 @@ export class Sandboxes implements AsyncDisposable {
     const ref = await this.#deps.driver.get(sandbox.id)
     if (sandbox.state === 'starting' && ref === undefined) return this.release(sandbox.id)
     if (ref === undefined || ref.state === 'gone') {
-      await this.#options.gone(sandbox.sessionId, 'lost', 'it was gone when the server started')
+      await this.#options.lost(sandbox.sessionId, sandbox.id, 'the sandbox was gone when the server started')
       return this.release(sandbox.id)
     }
     const host = this.#hold(sandbox.id, sandbox.nonce, sandbox.sessionId)
@@ -79,11 +86,8 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Ends the sandbox and forgets it. Safe to repeat; what fails is done again by `reconcile`. */
   async release(sandboxId: string): Promise<void> {
-    const held = this.#held.get(sandboxId)
+    await this.#end(sandboxId)
     this.#held.delete(sandboxId)
-    await held?.host[Symbol.asyncDispose]()
-    if (held !== undefined) await this.#deps.gateway.unroute(held.sessionId).catch(() => undefined)
-    await this.#deps.driver.destroy(sandboxId)
     await this.#deps.store.removeSandbox({ sandboxId })
   }
 
@@ -105,7 +109,7 @@ export class Sandboxes implements AsyncDisposable {
     for (const sandbox of known.values()) {
       if (sandbox.sessionId === null) await this.release(sandbox.id)
       else if (sandbox.state === 'ready' && present.get(sandbox.id)?.state !== 'running') await this.#check(sandbox.id)
-      else await this.#renew(sandbox.id, clock.now().getTime())
+      else await this.#lookAfter(sandbox.id, clock.now().getTime())
     }
   }
 
@@ -124,27 +128,35 @@ export class Sandboxes implements AsyncDisposable {
       logger: logger.child({ sandbox_id: id }),
       progress: () => store.findLinkProgress({ sandboxId: id }),
       receive: (item, from) => this.#options.receive(item, from),
-      acknowledged: (session, seq) => this.#background(store.ackCommands({ sessionId: session, sandboxId: id, seq })),
+      connected: () => {
+        held.silentSince = undefined
+      },
       disconnected: () => {
+        held.silentSince = performance.now()
         this.#options.interrupted(sessionId)
         this.#background(this.#check(id))
       },
     })
-    this.#held.set(id, { host, sessionId, renewedAt: clock.now().getTime() })
+    const held: Held = {
+      host,
+      sessionId,
+      renewedAt: clock.now().getTime(),
+      silentSince: performance.now(),
+      isEnding: false,
+      hasEnded: false,
+    }
+    this.#held.set(id, held)
     return host
   }
 
   async #launch(host: SandboxHost, nonce: string, row: SessionRow): Promise<void> {
-    const { store, logger } = this.#deps
     try {
       const ref = await this.#launches.pass(() => this.#create(host, nonce, row))
       if (ref === undefined) return
       await this.#open(host, ref, row)
-      await store.setSandboxState({ sandboxId: host.id, state: 'ready' })
     } catch (error) {
-      logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be made')
-      await this.#options.gone(row.id, 'failed', error instanceof Error ? error.message : String(error))
-      await this.release(host.id)
+      this.#deps.logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be made')
+      await this.#lose(host.id, `could not be made: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
 
@@ -186,14 +198,41 @@ export class Sandboxes implements AsyncDisposable {
   async #check(sandboxId: string): Promise<void> {
     const held = this.#held.get(sandboxId)
     const ref = await this.#deps.driver.get(sandboxId)
+    // Released meanwhile: then it ended because it was told to.
     if (held === undefined || !this.#held.has(sandboxId) || ref?.state === 'running') return
-    await this.#options.gone(held.sessionId, 'lost', 'its processes have ended')
+    await this.#lose(sandboxId, 'was lost: its processes have ended')
+  }
+
+  /**
+   * The sandbox is gone, or as good as gone. What is left of it ends before the session hears of it: the next one takes over the session's
+   * way to the model.
+   */
+  async #lose(sandboxId: string, why: string): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    if (held === undefined || held.isEnding) return
+    held.isEnding = true
+    await this.#end(sandboxId)
+    await this.#options.lost(held.sessionId, sandboxId, `the sandbox ${why}`)
     await this.release(sandboxId)
   }
 
-  async #renew(sandboxId: string, now: number): Promise<void> {
+  async #end(sandboxId: string): Promise<void> {
     const held = this.#held.get(sandboxId)
-    if (held === undefined || now - held.renewedAt < RENEW_EVERY_MS) return
+    if (held !== undefined && !held.hasEnded) {
+      await held.host[Symbol.asyncDispose]()
+      await this.#deps.gateway.unroute(held.sessionId).catch(() => undefined)
+      held.hasEnded = true
+    }
+    await this.#deps.driver.destroy(sandboxId)
+  }
+
+  async #lookAfter(sandboxId: string, now: number): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    if (held === undefined) return
+    if (held.silentSince !== undefined && performance.now() - held.silentSince > HUNG_MS) {
+      return this.#lose(sandboxId, 'was lost: its runner did not answer')
+    }
+    if (now - held.renewedAt < RENEW_EVERY_MS) return
     await this.#deps.driver.renew(sandboxId, new Date(now + LIFETIME_MS))
     held.renewedAt = now
   }

@@ -3,8 +3,11 @@
  * committed in batches, then published, then acknowledged; stream events keep their place between them. When nothing else waits, the next
  * input is handed over. An actor holds nothing that a crash would lose.
  */
-import type { Report } from '@berth/protocol'
-import type { Committed } from '../store/session-log.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isBerthError, type Report } from '@berth/protocol'
+import type { Limits } from '@berth/protocol/api/limits'
+import { sessionAgent } from '@berth/protocol/api/session'
+import type { Committed, SessionRow } from '../store/session-log.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import type { FeedItem } from './feed.ts'
 import { Previews } from './previews.ts'
@@ -12,9 +15,12 @@ import type { RunnerItem } from './runner-connection.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 import type { Sandboxes } from './sandboxes.ts'
 import { toSessionConfig } from './session-config.ts'
+import { TurnClock } from './turn-clock.ts'
 
 const MAX_QUEUED = 512
 const MAX_BATCH = 64
+/** After a step that failed. */
+const RETRY_MS = 1_000
 
 interface Frame {
   readonly seq: number
@@ -28,8 +34,13 @@ export class SessionActor {
   readonly #previews: Previews
   #items: { item: RunnerItem; host: SandboxHost }[] = []
   #isWoken = false
+  #reachedLimit: keyof Limits | undefined
+  readonly #clock = new TurnClock((limit) => {
+    this.#reachedLimit = limit
+    this.#start()
+  })
   #running: Promise<void> | undefined
-  #isStopped = false
+  readonly #stopping = new AbortController()
   #pausedHost: SandboxHost | undefined
 
   constructor(sessionId: string, deps: ActorDeps, sandboxes: Sandboxes) {
@@ -47,7 +58,7 @@ export class SessionActor {
 
   /** Answers false when no more should come until the host's connection is resumed. */
   receive(item: RunnerItem, host: SandboxHost): boolean {
-    if (this.#isStopped) return true
+    if (this.#stopping.signal.aborted) return true
     this.#items.push({ item, host })
     this.#start()
     if (this.#items.length < MAX_QUEUED) return true
@@ -62,35 +73,41 @@ export class SessionActor {
 
   /** Resolves when the present step is over; no further one begins. */
   async stop(): Promise<void> {
-    this.#isStopped = true
+    this.#stopping.abort()
+    this.#clock[Symbol.dispose]()
     this.#items = []
     await this.#running
   }
 
   #start(): void {
-    if (this.#running !== undefined || this.#isStopped) return
+    if (this.#running !== undefined || this.#stopping.signal.aborted) return
     this.#running = this.#work().finally(() => {
       this.#running = undefined
-      if (this.#items.length > 0 || this.#isWoken) this.#start()
+      if (this.#items.length > 0 || this.#isWoken || this.#reachedLimit !== undefined) this.#start()
     })
   }
 
   async #work(): Promise<void> {
     try {
-      while (!this.#isStopped) {
+      while (!this.#stopping.signal.aborted) {
         const first = this.#items[0]
         if (first?.item.type === 'frame') await this.#commit(first.host)
         else if (first !== undefined) this.#preview()
+        else if (this.#reachedLimit !== undefined) await this.#endTurn(this.#reachedLimit)
         else if (this.#isWoken) await this.#deliver()
         else return
         this.#resumeHost()
       }
     } catch (error) {
+      if (this.#stopping.signal.aborted) return
       this.#deps.logger.error({ err: error, session_id: this.#sessionId }, 'session step failed')
+      if (isBerthError(error, 'conflict')) this.#deps.leases.forget(this.#sessionId)
       // What was not committed stays with the runner and comes again on a new connection.
       const hosts = new Set(this.#items.map(({ host }) => host))
       this.#items = []
       for (const host of hosts) host.disconnect()
+      await sleep(RETRY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
+      this.#isWoken = true
     }
   }
 
@@ -108,8 +125,10 @@ export class SessionActor {
     }
     const committed = await this.#deps.store.commitReports({
       sessionId: this.#sessionId,
+      epoch: await this.#deps.leases.epoch(this.#sessionId),
       sandboxId: host.id,
       frames,
+      acked: host.acked(this.#sessionId),
       previews: { ...this.#previews.ids },
       usage: frames.some(({ report }) => mayEndTurn(report)) ? await this.#usage() : null,
       now: isoNow(this.#deps.clock),
@@ -119,7 +138,8 @@ export class SessionActor {
     this.#deps.feed.publish(this.#sessionId, [...raw, ...committed.events.map(toItem)])
     const last = frames.at(-1)
     if (last !== undefined) host.acknowledge(this.#sessionId, last.seq)
-    if (committed.row.status === 'running') this.#isWoken = true
+    this.#watchLimits(committed.row)
+    if (isAtWork(committed.row)) this.#isWoken = true
   }
 
   #preview(): void {
@@ -142,15 +162,39 @@ export class SessionActor {
     }
   }
 
+  async #endTurn(limit: keyof Limits): Promise<void> {
+    this.#reachedLimit = undefined
+    const { store, leases, clock } = this.#deps
+    const epoch = await leases.epoch(this.#sessionId)
+    this.publish(await store.limitTurn({ sessionId: this.#sessionId, epoch, limit, now: isoNow(clock) }))
+  }
+
+  #watchLimits(row: SessionRow): void {
+    const { limits } = sessionAgent.parse(JSON.parse(row.agent)).berth
+    this.#clock.update(
+      { activeSince: isAtWork(row) ? row.active_since : null, limits },
+      this.#deps.clock.now().getTime(),
+    )
+  }
+
   async #deliver(): Promise<void> {
     this.#isWoken = false
     const { store, clock } = this.#deps
     const row = await store.findSession({ sessionId: this.#sessionId })
     if (row === undefined || row.status === 'terminated') return
     if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return
+    const pauseMs = pauseAfter(row.failures)
+    if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stopping.signal })
     const host = await this.#sandboxes.forSession(row)
     const config = toSessionConfig(row)
-    const committed = await store.deliverInput({ sessionId: row.id, sandboxId: host.id, config, now: isoNow(clock) })
+    const epoch = await this.#deps.leases.epoch(row.id)
+    const committed = await store.deliverInput({
+      sessionId: row.id,
+      epoch,
+      sandboxId: host.id,
+      config,
+      now: isoNow(clock),
+    })
     if (committed !== undefined) this.publish(committed)
   }
 
@@ -160,7 +204,18 @@ export class SessionActor {
     const { sandbox_id } = committed.row
     const host = sandbox_id === null ? undefined : this.#sandboxes.find(sandbox_id)
     for (const { seq, body } of committed.commands) host?.command(this.#sessionId, seq, body)
+    this.#watchLimits(committed.row)
   }
+}
+
+/** Is there, or may there soon be, an input to hand over? */
+export function isAtWork(row: { readonly status: string }): boolean {
+  return row.status === 'running' || row.status === 'rescheduling'
+}
+
+/** A turn that was cut goes on at once the first time, and after a while when it was cut again. */
+function pauseAfter(failures: number): number {
+  return failures < 2 ? 0 : 1_000 * 2 ** (failures - 2)
 }
 
 function toItem(event: Committed['events'][number]): FeedItem {
@@ -180,6 +235,7 @@ function mayEndTurn(report: Report): boolean {
     case 'refused':
       return true
     case 'started':
+    case 'transcript':
       return false
     default:
       return report satisfies never

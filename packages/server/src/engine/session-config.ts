@@ -25,6 +25,7 @@ export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_sessi
       input_schema: { ...tool.input_schema },
     })),
     model_socket: modelSocket(inside.run, inside.firstUid),
+    max_turns: agent.berth.limits.max_turns,
     max_retries: environmentOf(row).berth.model_retries,
     env: {},
   }

@@ -164,7 +164,8 @@ test.each(unsupported)('%s: a 501 that names the field', async (_, params, messa
 
 const invalid: [string, object, RegExp][] = [
   ['an unknown field', { nope: 1 }, /nope: unknown field/],
-  ['our own extension, which agents have none of yet', { berth: {} }, /berth: unknown field/],
+  ['a limit that nobody knows', { berth: { limits: { max_words: 1 } } }, /berth\.limits\.max_words: unknown field/],
+  ['a limit of nothing', { berth: { limits: { max_turns: 0 } } }, /berth\.limits\.max_turns: /],
   ['a nested unknown field', { model: { id: 'm', nope: 1 } }, /model\.nope: unknown field/],
   ['a missing field', { name: undefined }, /name: is required/],
   ['a wrong type', { name: 7 }, /name: .*expected string/],

@@ -22,6 +22,7 @@ const config = {
     image: null,
     resources: { cpus: 1, memory_mib: 1024, disk_mib: 5120, pids: 512, files: 4096 },
     model_retries: 10,
+    on_interrupted_turn: 'continue',
   },
 }
 

@@ -12,7 +12,7 @@ const idle = { id: 'sevt_1', type: 'session.status_running' as const, processed_
 
 test('a reader that goes away while nothing happens is let go at once', async () => {
   using feed = new Feed()
-  const subscription = feed.subscribe('s')
+  const subscription = feed.subscribe('s', ['event'])
   const reader = eventStream(frames(subscription), subscription).body?.getReader()
   await reader?.read()
   const pending = reader?.read()
@@ -23,14 +23,14 @@ test('a reader that goes away while nothing happens is let go at once', async ()
 
 test('an answer that nobody reads is let go when it is cancelled', async () => {
   using feed = new Feed()
-  const subscription = feed.subscribe('s')
+  const subscription = feed.subscribe('s', ['event'])
   await eventStream(frames(subscription), subscription).body?.cancel()
   expect(feed.hasSubscribers('s')).toBe(false)
 })
 
 test('what was published before the end is written before the stream ends', async () => {
   using feed = new Feed()
-  const subscription = feed.subscribe('s')
+  const subscription = feed.subscribe('s', ['event'])
   const response = eventStream(frames(subscription), subscription)
   feed.publish('s', [{ kind: 'event', event: idle }])
   feed.finish('s')
@@ -42,9 +42,9 @@ test('what was published before the end is written before the stream ends', asyn
 
 test('a subscriber that does not keep up is let go, the others are not', () => {
   using feed = new Feed()
-  const slow = feed.subscribe('s')
+  const slow = feed.subscribe('s', ['event'])
   for (let n = 0; n < 10_000; n++) feed.publish('s', [{ kind: 'event', event: idle }])
-  const fresh = feed.subscribe('s')
+  const fresh = feed.subscribe('s', ['event'])
   feed.publish('s', [{ kind: 'event', event: idle }])
   expect([slow.end, fresh.end]).toEqual(['overrun', 'open'])
 })

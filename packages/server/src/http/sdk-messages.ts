@@ -60,12 +60,13 @@ export const addSdkMessages: AddRoutes = (app, deps) => {
   })
   app.openapi(stream, async (c) => {
     const sessionId = c.req.valid('param').session_id
-    const subscription = deps.engine.subscribe(sessionId)
+    const { partial } = c.req.valid('query')
+    const kinds = ['sdk_message', 'event', ...(partial ? ['sdk_partial' as const] : [])] as const
+    const subscription = deps.engine.subscribe(sessionId, kinds)
     try {
       const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
       const from = toSeq(c.req.header('last-event-id')) ?? session.last_sdk_seq
       const isOver = session.status === 'terminated'
-      const { partial } = c.req.valid('query')
       const messages = streamMessages({ deps, sessionId, subscription, from, partial, isOver })
       return eventStream(messages, subscription)
     } catch (error) {

@@ -85,7 +85,7 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
     const query = c.req.valid('query')
     const deltas = toDeltaTypes([...query['event_deltas[]'], ...query.event_deltas])
     // Attached before anything is looked up: what happens from here on is seen, by the replay or live.
-    const subscription = deps.engine.subscribe(sessionId)
+    const subscription = deps.engine.subscribe(sessionId, deltas.size === 0 ? ['event'] : ['event', 'preview'])
     try {
       const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
       const lastEventId = c.req.header('last-event-id')

@@ -165,7 +165,7 @@ async function resolveNewSession(deps: HttpDeps, workspaceId: string, body: Crea
     environmentConfig: parseEnvironmentBody(environment.body).config,
     agentId: storedAgent.id,
     agentVersion: storedAgent.version,
-    agent: resolveSessionAgent(toWireAgent(storedAgent), body.agent),
+    agent: resolveSessionAgent(toWireAgent(storedAgent), body.agent, body.berth?.limits),
     title: body.title ?? null,
     metadata: body.metadata ?? {},
     initialEvents: body.initial_events ?? [],

@@ -54,7 +54,15 @@ async function acceptMessage(db: Db, log: SessionLog, params: UserMessageParams)
   checkMessage(log.situation)
   const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
   const seq = log.addQueued(event)
-  const input = { session_id: log.row.id, seq, event_id: event.id, uuid: randomUUID(), state: 'queued' as const }
+  const input = {
+    session_id: log.row.id,
+    seq,
+    event_id: event.id,
+    uuid: randomUUID(),
+    continuation: null,
+    is_taken: 0,
+    state: 'queued' as const,
+  }
   await db.insertInto('inputs').values(input).execute()
   if (log.row.status === 'idle') log.toRunning()
   return event

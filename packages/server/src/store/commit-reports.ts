@@ -7,14 +7,19 @@ import { translate } from '../domain/turn/translate.ts'
 import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
 import { newId } from '../domain/ids.ts'
+import { recoverTurn } from './recover-turn.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
+import { appendTranscript, hasUserLine } from './transcripts.ts'
 
 export interface CommitReportsArgs {
   readonly sessionId: string
+  readonly epoch: number
   readonly sandboxId: string
   /** In the order of their numbers; those that were committed before are passed over. */
   readonly frames: readonly { readonly seq: number; readonly report: Report }[]
+  /** Last command that the runner has handled. */
+  readonly acked: number
   readonly previews: Readonly<Record<string, string>>
   /** The session's usage as of now; null: unknown, keep what is stored. */
   readonly usage: readonly ModelUsage[] | null
@@ -32,6 +37,7 @@ export async function commitReports(db: Db, args: CommitReportsArgs): Promise<Co
   const sdkMessages: { seq: number; message: Readonly<Record<string, unknown>> }[] = []
   if (log.row.sandbox_id !== args.sandboxId) return { row: log.row, events: [], commands: [], sdkMessages }
   if (args.usage !== null) log.row.usage = JSON.stringify(args.usage)
+  await noteRunner(db, log, args)
   const context = contextOf(log, args.previews)
   for (const { seq, report } of args.frames) {
     if (seq <= log.row.link_received) continue
@@ -40,10 +46,19 @@ export async function commitReports(db: Db, args: CommitReportsArgs): Promise<Co
       log.row.last_sdk_seq += 1
       sdkMessages.push({ seq: log.row.last_sdk_seq, message: report.message })
     }
-    await take(db, log, report, context)
+    if (report.type === 'transcript') await takeTranscript(db, log, report)
+    else await take(db, log, report, context)
   }
   await saveSdkMessages(db, log.row.id, sdkMessages)
   return { ...(await log.save()), sdkMessages }
+}
+
+/** What the connection has shown besides its frames: that the runner lives, and which commands it needs no more. */
+async function noteRunner(db: Db, log: SessionLog, args: CommitReportsArgs): Promise<void> {
+  if (log.row.link_received === 0) {
+    await db.updateTable('sandboxes').set({ state: 'ready' }).where('id', '=', args.sandboxId).execute()
+  }
+  await db.deleteFrom('outbox').where('session_id', '=', args.sessionId).where('seq', '<=', args.acked).execute()
 }
 
 function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): TurnContext {
@@ -58,18 +73,34 @@ function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): Tu
 }
 
 async function take(db: Db, log: SessionLog, report: Report, context: TurnContext): Promise<void> {
-  const { turn, events, isActive, isOver } = translate(log.turn, report, context)
+  const { turn, events, isActive, isOver, cut } = translate(log.turn, report, context)
   log.turn = turn
   if (log.row.status === 'terminated') return
   // The agent works by itself when a background task has ended.
   if (isActive && log.row.status === 'idle' && log.situation.stopReason?.type !== 'requires_action') log.toRunning()
   for (const event of events) log.add(event)
   log.row.status = statusAfter(log)
-  if (report.type === 'message' && report.message['type'] === 'assistant') log.row.has_transcript = 1
-  if (isOver) await endTurn(db, log)
+  if (cut !== undefined) await recoverTurn(db, log, { lost: 'process', ...cut })
+  else if (isOver) await endTurn(db, log)
   else if (log.row.status === 'running' && isBlocked(log.turn)) {
     log.toIdle({ type: 'requires_action', event_ids: pendingEventIds(log.turn) })
   }
+}
+
+/** The agent has taken an input when its line stands in the transcript. */
+async function takeTranscript(db: Db, log: SessionLog, report: Extract<Report, { type: 'transcript' }>): Promise<void> {
+  const sessionId = log.row.id
+  const { type: _type, ...part } = report
+  if (!(await appendTranscript(db, { sessionId, ...part }))) return
+  const inside = await db
+    .selectFrom('inputs')
+    .select(['uuid', 'event_id', 'is_taken'])
+    .where('session_id', '=', sessionId)
+    .where('state', '=', 'delivered')
+    .executeTakeFirst()
+  if (inside === undefined || inside.is_taken === 1 || !hasUserLine(report.text, inside.uuid)) return
+  await db.updateTable('inputs').set({ is_taken: 1 }).where('event_id', '=', inside.event_id).execute()
+  log.row.has_transcript = 1
 }
 
 function statusAfter(log: SessionLog): SessionLog['row']['status'] {
@@ -81,6 +112,7 @@ function statusAfter(log: SessionLog): SessionLog['row']['status'] {
 async function endTurn(db: Db, log: SessionLog): Promise<void> {
   const { failure, refusal } = log.turn
   log.turn = freshTurn
+  log.row.failures = 0
   await db
     .updateTable('inputs')
     .set({ state: 'done' })
@@ -93,7 +125,7 @@ async function endTurn(db: Db, log: SessionLog): Promise<void> {
     .where('session_id', '=', log.row.id)
     .where('state', '=', 'queued')
     .executeTakeFirst()
-  if (waiting !== undefined) log.row.status = 'running'
+  if (waiting !== undefined) log.nextTurn()
   else if (log.row.status !== 'idle' || log.situation.stopReason?.type === 'requires_action') {
     log.toIdle(reasonOf(failure, refusal), refusal)
   }

@@ -50,6 +50,11 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       link_sent: 0,
       turn: JSON.stringify(freshTurn),
       usage: '[]',
+      lease_holder: null,
+      lease_until: null,
+      epoch: 0,
+      failures: 0,
+      needs_restore: 0,
       active_ms: 0,
       active_since: null,
     })

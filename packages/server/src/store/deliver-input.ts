@@ -1,12 +1,17 @@
 /** Hands the next input to the sandbox's runner, together with whatever the runner must know first. */
 import type { SessionConfig } from '@berth/protocol'
 import { sessionEvent } from '@berth/protocol/api/event'
+import { z } from 'zod'
 import { toModelContent } from '../domain/model-content.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
+import { listTranscriptSizes, restoreCommands } from './transcripts.ts'
+
+const blocks = z.array(z.record(z.string(), z.unknown()))
 
 export interface DeliverInputArgs {
   readonly sessionId: string
+  readonly epoch: number
   readonly sandboxId: string
   readonly config: Omit<SessionConfig, 'sdk_session_id' | 'resume'>
   readonly now: string
@@ -25,23 +30,40 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
     .limit(1)
     .execute()
   if (head === undefined || head.state === 'delivered') return undefined
-  open(log, args.config)
-  log.toRunning()
+  const isRestored = log.row.needs_restore === 1
+  await open(db, log, args.config)
+  if (log.row.status === 'idle') log.toRunning()
   const stored = await db.selectFrom('events').select('body').where('id', '=', head.event_id).executeTakeFirstOrThrow()
   const event = sessionEvent.parse(JSON.parse(stored.body))
   // It has its place already when it was handed to a sandbox that never came up.
   if (event.processed_at === null) await log.process(head.event_id)
   await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', head.event_id).execute()
   if (event.type !== 'user.message') throw new TypeError(`input ${head.event_id} is a ${event.type}`)
-  log.command({ type: 'input', uuid: head.uuid, content: toModelContent(event.content) })
+  const content =
+    head.continuation === null
+      ? [...(isRestored ? [restoredNote] : []), ...toModelContent(event.content)]
+      : blocks.parse(JSON.parse(head.continuation))
+  log.command({ type: 'input', uuid: head.uuid, content })
   return log.save()
 }
 
-/** The configuration goes to the runner once, and again when it has changed. */
-function open(log: SessionLog, config: DeliverInputArgs['config']): void {
+/** Told to the agent with the first input in a sandbox that is not the one it remembers. */
+const restoredNote = {
+  type: 'text',
+  text: '<system-reminder>The sandbox of the conversation so far was lost. This is a new one: files that were written in the old one are gone.</system-reminder>',
+}
+
+/** The configuration goes to the runner once, and again when it has changed; before it, where the sandbox is new, the transcript. */
+async function open(db: Db, log: SessionLog, config: DeliverInputArgs['config']): Promise<void> {
   const opened = JSON.stringify(config)
   if (log.row.opened === opened) return
   log.row.opened = opened
+  const sessionId = log.row.id
+  if (log.row.needs_restore === 1) {
+    log.row.needs_restore = 0
+    for (const part of await restoreCommands(db, sessionId, config)) log.command(part)
+  }
   const { sdk_session_id, has_transcript } = log.row
-  log.command({ type: 'open', config: { ...config, sdk_session_id, resume: has_transcript === 1 } })
+  const transcripts = await listTranscriptSizes(db, { sessionId })
+  log.command({ type: 'open', config: { ...config, sdk_session_id, resume: has_transcript === 1 }, transcripts })
 }

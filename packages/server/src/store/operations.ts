@@ -8,6 +8,8 @@ import { deliverInput } from './deliver-input.ts'
 import * as environments from './environments.ts'
 import * as events from './events.ts'
 import * as keys from './keys.ts'
+import * as leases from './leases.ts'
+import { limitTurn } from './limit-turn.ts'
 import * as meta from './meta.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
@@ -18,6 +20,7 @@ export const operations = {
   ...environments,
   ...events,
   ...keys,
+  ...leases,
   ...meta,
   ...sandboxes,
   ...sessions,
@@ -28,6 +31,7 @@ export const operations = {
   createSession,
   deleteSession,
   deliverInput,
+  limitTurn,
   updateSession,
 }
 export type Operations = typeof operations

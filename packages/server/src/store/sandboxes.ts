@@ -1,15 +1,15 @@
 /** Which sandbox belongs to which session, and what is still unacknowledged on the link between them. */
 import { command, type Command } from '@berth/protocol'
-import type { SessionError } from '@berth/protocol/api/event'
-import { closeOpenCalls } from '../domain/turn/tool-calls.ts'
+import { cutTurn } from '../domain/turn/translate.ts'
 import { TurnLog } from '../domain/turn/turn-log.ts'
-import { freshTurn } from '../domain/turn/turn-state.ts'
 import { resolveTools } from '../domain/toolset.ts'
 import { sessionAgent } from '@berth/protocol/api/session'
 import { newId } from '../domain/ids.ts'
+import { recoverTurn } from './recover-turn.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { SandboxState } from './schema.ts'
 import type { Db } from './store.ts'
+import { listTranscriptSizes } from './transcripts.ts'
 
 export interface AssignSandboxArgs {
   readonly sessionId: string
@@ -49,13 +49,15 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
   }
   await db
     .updateTable('sessions')
-    .set({ sandbox_id: args.sandboxId, opened: null, link_received: 0, link_sent: 0 })
+    .set({
+      sandbox_id: args.sandboxId,
+      opened: null,
+      link_received: 0,
+      link_sent: 0,
+      needs_restore: Object.keys(await listTranscriptSizes(db, args)).length > 0 ? 1 : 0,
+    })
     .where('id', '=', args.sessionId)
     .execute()
-}
-
-export async function setSandboxState(db: Db, args: { sandboxId: string; state: SandboxState }): Promise<void> {
-  await db.updateTable('sandboxes').set({ state: args.state }).where('id', '=', args.sandboxId).execute()
 }
 
 /** Forgets a sandbox that is gone for good. */
@@ -109,30 +111,23 @@ export async function findLinkProgress(db: Db, args: { sandboxId: string }): Pro
   return progress
 }
 
-/** The runner has handled these. */
-export async function ackCommands(db: Db, args: { sessionId: string; sandboxId: string; seq: number }): Promise<void> {
-  const present = db.selectFrom('sessions').select('id').where('sandbox_id', '=', args.sandboxId)
-  await db
-    .deleteFrom('outbox')
-    .where('session_id', '=', args.sessionId)
-    .where('session_id', 'in', present)
-    .where('seq', '<=', args.seq)
-    .execute()
-}
-
-export interface FailTurnArgs {
+export interface LoseSandboxArgs {
   readonly sessionId: string
-  readonly error: SessionError
+  readonly epoch: number
+  readonly sandboxId: string
+  readonly why: string
   readonly now: string
 }
 
 /**
- * The turn cannot go on: its calls are closed, the error is shown, the input that was inside (or would have been next) is done with.
- * With retry status `terminal` the session is terminated, else it is idle and takes the next message.
+ * The session's sandbox is gone, or could not be made. A turn that was under way is recovered in another one; between turns that is told
+ * and the next input brings it about.
  */
-export async function failTurn(db: Db, args: FailTurnArgs): Promise<Committed> {
+export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Committed> {
   const log = await SessionLog.load(db, args)
-  if (log.row.status === 'terminated') return log.save()
+  if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
+    return { row: log.row, events: [], commands: [] }
+  }
   const agent = sessionAgent.parse(JSON.parse(log.row.agent))
   const context = {
     threadId: log.row.thread_id,
@@ -142,24 +137,29 @@ export async function failTurn(db: Db, args: FailTurnArgs): Promise<Committed> {
     previews: {},
   }
   const closing = new TurnLog(structuredClone(log.turn), context)
-  closeOpenCalls(closing, 'The sandbox was lost while this call was open; whether it took effect is unknown.')
+  cutTurn(closing, args.why)
   for (const event of closing.events) log.add(event)
-  log.turn = freshTurn
-  log.add({ id: newId('sevt'), type: 'session.error', error: args.error })
-  const open = await db
+  Object.assign(log.row, { sandbox_id: null, opened: null })
+  await takeUndelivered(db, args.sessionId)
+  if (closing.cut !== undefined) await recoverTurn(db, log, { lost: 'sandbox', ...closing.cut })
+  return log.save()
+}
+
+/** The input that was about to be handed over when the sandbox failed counts as handed over: its tries are bounded, too. */
+async function takeUndelivered(db: Db, sessionId: string): Promise<void> {
+  const head = await db
     .selectFrom('inputs')
-    .selectAll()
-    .where('session_id', '=', args.sessionId)
+    .select(['seq', 'state'])
+    .where('session_id', '=', sessionId)
     .where('state', '!=', 'done')
     .orderBy('seq')
+    .limit(1)
+    .executeTakeFirst()
+  if (head?.state !== 'queued') return
+  await db
+    .updateTable('inputs')
+    .set({ state: 'delivered' })
+    .where('session_id', '=', sessionId)
+    .where('seq', '=', head.seq)
     .execute()
-  const isTerminal = args.error.retry_status.type === 'terminal'
-  for (const input of isTerminal ? open : open.slice(0, 1)) {
-    if (input.state === 'queued') await log.process(input.event_id)
-    await db.updateTable('inputs').set({ state: 'done' }).where('event_id', '=', input.event_id).execute()
-  }
-  if (isTerminal) log.toTerminated()
-  else if (open.length > 1) log.row.status = 'running'
-  else log.toIdle({ type: 'retries_exhausted' })
-  return log.save()
 }

@@ -73,6 +73,11 @@ export interface Database {
     link_sent: number
     turn: string
     usage: string
+    lease_holder: string | null
+    lease_until: string | null
+    epoch: number
+    failures: number
+    needs_restore: number
     active_ms: number
     active_since: string | null
   }
@@ -85,7 +90,16 @@ export interface Database {
     processed_at: string | null
     place: number | null
   }
-  inputs: { session_id: string; seq: number; event_id: string; uuid: string; state: InputState }
+  inputs: {
+    session_id: string
+    seq: number
+    event_id: string
+    uuid: string
+    continuation: string | null
+    is_taken: number
+    state: InputState
+  }
+  transcripts: { session_id: string; path: string; start: number; length: number; text: string }
   outbox: { session_id: string; seq: number; body: string }
   sdk_messages: { session_id: string; seq: number; body: string }
 }

@@ -46,12 +46,24 @@ export class SessionLog {
     this.turn = parseTurn(row.turn)
   }
 
-  /** `not_found` unless it exists (in that workspace, where one is named). */
-  static async load(db: Db, args: { sessionId: string; workspaceId?: string; now: string }): Promise<SessionLog> {
+  /**
+   * `not_found` unless it exists (in that workspace, where one is named); `conflict` when the caller acts under a lease (`epoch`) that has
+   * passed to another.
+   */
+  static async load(
+    db: Db,
+    args: { sessionId: string; workspaceId?: string; epoch?: number; now: string },
+  ): Promise<SessionLog> {
     let query = db.selectFrom('sessions').selectAll().where('id', '=', args.sessionId)
     if (args.workspaceId !== undefined) query = query.where('workspace_id', '=', args.workspaceId)
     const row = await query.executeTakeFirst()
     if (row === undefined) throw new BerthError('not_found', `no session ${args.sessionId}`)
+    if (args.epoch !== undefined && args.epoch !== row.epoch) {
+      throw new BerthError(
+        'conflict',
+        `session ${row.id} is at epoch ${row.epoch}, this server acts under ${args.epoch}`,
+      )
+    }
     return new SessionLog(db, row, args.now)
   }
 
@@ -93,6 +105,22 @@ export class SessionLog {
     this.row.active_since ??= this.now
     this.add({ id: newId('sevt'), type: 'session.status_running' })
     this.add({ id: newId('sevt'), type: 'session.thread_status_running', ...this.#thread() })
+  }
+
+  /** The turn is over and the next one follows without an idle between them. */
+  nextTurn(): void {
+    this.#stopClock()
+    this.row.status = 'running'
+    this.row.active_since = this.now
+  }
+
+  toRescheduling(): void {
+    if (this.row.status === 'rescheduling') return
+    this.row.status = 'rescheduling'
+    this.row.stop_reason = null
+    this.row.active_since ??= this.now
+    this.add({ id: newId('sevt'), type: 'session.status_rescheduled' })
+    this.add({ id: newId('sevt'), type: 'session.thread_status_rescheduled', ...this.#thread() })
   }
 
   toIdle(reason: StopReason, details: StopDetails | null = null): void {

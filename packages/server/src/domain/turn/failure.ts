@@ -8,6 +8,7 @@ type ErrorType =
   | 'model_rate_limited_error'
   | 'model_request_failed_error'
   | 'billing_error'
+  | 'tool_use_limit_reached_error'
 type RetryStatus = SessionError['retry_status']['type']
 
 export function sessionFailure(type: ErrorType, message: string, retryStatus: RetryStatus): SessionError {
@@ -38,6 +39,9 @@ export function resultFailure(result: ResultMessage): SessionError | undefined {
   if (!result.is_error) return undefined
   const reason = result.terminal_reason ?? ''
   if (reason.startsWith('aborted')) return undefined
+  if (result.subtype === 'error_max_turns') {
+    return sessionFailure('tool_use_limit_reached_error', 'the turn was ended by its limit max_turns', 'exhausted')
+  }
   const status = result.api_error_status ?? null
   const text = result.result ?? (result.errors ?? []).map(String).join('; ')
   if (status !== null || reason === 'api_error') return requestFailure('', text, status)

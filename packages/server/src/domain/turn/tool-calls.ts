@@ -61,8 +61,8 @@ export function endCall(log: TurnLog, result: ToolResult): void {
 }
 
 /** Ends every call that has no result, each with an error result that says why. */
-export function closeOpenCalls(log: TurnLog, why: string): void {
-  for (const call of Object.values(log.turn.calls)) addResult(log, call, [{ type: 'text', text: why }], true)
+export function closeOpenCalls(log: TurnLog, why: (call: Call) => string): void {
+  for (const call of Object.values(log.turn.calls)) addResult(log, call, [{ type: 'text', text: why(call) }], true)
   log.turn.calls = {}
 }
 

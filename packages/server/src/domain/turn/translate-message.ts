@@ -92,7 +92,7 @@ function result(log: TurnLog, message: ResultMessage): void {
   const failure = resultFailure(message)
   if (failure !== undefined) log.fail(failure)
   if (message.stop_reason === 'refusal') log.turn.refusal ??= refusal(null, null)
-  closeOpenCalls(log, 'The turn ended before this call had a result.')
+  closeOpenCalls(log, () => 'The turn ended before this call had a result.')
 }
 
 function system(log: TurnLog, message: SystemMessage): void {

@@ -1,7 +1,7 @@
 import type { Report } from '@berth/protocol'
 import { expect, test } from 'vitest'
 import { translate } from './translate.ts'
-import { type EventDraft, previewKey, type TurnContext } from './turn-log.ts'
+import { type EventDraft, previewKey, type TurnContext, type TurnCut } from './turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from './turn-state.ts'
 
 type Message = Extract<Report, { type: 'message' }>['message']
@@ -11,6 +11,7 @@ class Conversation {
   turn: TurnState = freshTurn
   events: EventDraft[] = []
   isOver = false
+  cut: TurnCut | undefined
   readonly previews: Record<string, string> = {}
   #ids = 0
 
@@ -31,9 +32,10 @@ class Conversation {
   }
 
   report(report: Report): EventDraft[] {
-    const { turn, events, isOver } = translate(this.turn, report, this.context)
+    const { turn, events, isOver, cut } = translate(this.turn, report, this.context)
     this.turn = turn
     this.isOver = isOver
+    this.cut = cut
     this.events.push(...events)
     return [...events]
   }
@@ -253,16 +255,21 @@ test('of an answer that was cut by an interrupt, or that is asked for again, the
   }
 })
 
-test('a process that ends in the middle closes the span and the calls, and says that the outcome is unknown', () => {
+test('a process that ends in the middle closes the span and the calls: what had begun is unknown, what waited did not run', () => {
   const talk = new Conversation()
   talk.start()
   talk.block({ type: 'tool_use', id: 'toolu_1', name: 'Read', input: {} })
+  talk.reach('toolu_1', 'Read')
+  talk.block({ type: 'tool_use', id: 'toolu_2', name: 'Bash', input: {} })
+  talk.reach('toolu_2', 'Bash')
   const ended = { exit_code: null, signal: 'SIGKILL', detail: 'out of memory' }
   talk.report({ type: 'exited', reason: 'crashed', ...ended })
-  expect(types(talk.events).slice(2)).toEqual(['span.model_request_end', 'agent.tool_result', 'session.error'])
-  expect(JSON.stringify(talk.events)).toContain('whether it took effect is unknown')
-  expect(JSON.stringify(talk.events)).toContain('SIGKILL')
-  expect(talk.isOver).toBe(true)
+  expect(types(talk.events).slice(3)).toEqual(['span.model_request_end', 'agent.tool_result', 'agent.tool_result'])
+  expect(JSON.stringify(talk.events.at(-2))).toContain('outcome is unknown')
+  expect(JSON.stringify(talk.events.at(-1))).toContain('did not run')
+  expect(talk.cut?.error.message).toContain('SIGKILL')
+  expect(talk.cut?.begunEventIds).toEqual([talk.events[1]?.id])
+  expect(talk.turn.calls).toEqual({})
 })
 
 test('what a subagent does stays off the primary thread', () => {

@@ -6,20 +6,21 @@ import type { Report } from '@berth/protocol'
 import { sessionFailure } from './failure.ts'
 import { closeOpenCalls, reachCall } from './tool-calls.ts'
 import { translateMessage } from './translate-message.ts'
-import { type EventDraft, type TurnContext, TurnLog } from './turn-log.ts'
-import type { TurnState } from './turn-state.ts'
+import { type EventDraft, type TurnContext, type TurnCut, TurnLog } from './turn-log.ts'
+import { hasBegun, type TurnState } from './turn-state.ts'
 
 export interface Translation {
   readonly turn: TurnState
   readonly events: readonly EventDraft[]
   readonly isActive: boolean
   readonly isOver: boolean
+  readonly cut: TurnCut | undefined
 }
 
 export function translate(turn: TurnState, report: Report, context: TurnContext): Translation {
   const log = new TurnLog(structuredClone(turn), context)
   write(log, report)
-  return { turn: log.turn, events: log.events, isActive: log.isActive, isOver: log.isOver }
+  return { turn: log.turn, events: log.events, isActive: log.isActive, isOver: log.isOver, cut: log.cut }
 }
 
 function write(log: TurnLog, report: Report): void {
@@ -36,6 +37,7 @@ function write(log: TurnLog, report: Report): void {
       log.fail(sessionFailure('unknown_error', report.detail, 'exhausted'))
       log.isOver = report.command === 'input'
       return
+    case 'transcript':
     case 'started':
       return
     default:
@@ -79,10 +81,21 @@ function count(usage: Readonly<Record<string, unknown>> | null, key: string): nu
 
 function exited(log: TurnLog, report: Extract<Report, { type: 'exited' }>): void {
   if (report.reason === 'closed') return
-  endRequest(log, { usage: null })
-  closeOpenCalls(log, 'The agent process ended while this call was open; whether it took effect is unknown.')
   const how = report.signal ?? (report.exit_code === null ? 'unknown reasons' : `exit code ${report.exit_code}`)
   const what = report.reason === 'start_failed' ? 'the agent process could not start' : 'the agent process ended'
-  log.fail(sessionFailure('unknown_error', `${what} (${how}): ${report.detail}`.slice(0, 2_000), 'exhausted'))
-  log.isOver = true
+  cutTurn(log, `${what} (${how}): ${report.detail}`)
+}
+
+/** Closes what is open. Also for a sandbox that is gone, of which no report tells. */
+export function cutTurn(log: TurnLog, why: string): void {
+  endRequest(log, { usage: null })
+  log.cut = {
+    error: sessionFailure('unknown_error', why.slice(0, 2_000), 'retrying'),
+    begunEventIds: Object.values(log.turn.calls).flatMap((call) => (hasBegun(call) ? [call.eventId] : [])),
+  }
+  closeOpenCalls(log, (call) =>
+    hasBegun(call)
+      ? 'The agent was interrupted while this call was under way. Its outcome is unknown.'
+      : 'The agent was interrupted before this call began. It did not run.',
+  )
 }

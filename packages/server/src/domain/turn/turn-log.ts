@@ -1,5 +1,5 @@
 /** The pen with which a translation writes: the turn it changes and the events it has drafted so far. */
-import type { SessionEvent } from '@berth/protocol/api/event'
+import type { SessionError, SessionEvent } from '@berth/protocol/api/event'
 import type { ResolvedTools } from '../toolset.ts'
 import type { TurnState } from './turn-state.ts'
 
@@ -18,6 +18,12 @@ export interface TurnContext {
   readonly previews: Readonly<Record<string, string>>
 }
 
+export interface TurnCut {
+  readonly error: SessionError
+  /** Events of the calls that had begun and have no result. */
+  readonly begunEventIds: readonly string[]
+}
+
 /** Names the n-th `agent.message` (or `agent.thinking`) of one model answer, from 0. */
 export function previewKey(kind: 'agent.message' | 'agent.thinking', messageId: string, n: number): string {
   return `${kind} ${messageId} ${n}`
@@ -31,6 +37,8 @@ export class TurnLog {
   isActive = false
   /** The CLI is idle: what follows is another turn. */
   isOver = false
+  /** The CLI is gone. */
+  cut: TurnCut | undefined
 
   constructor(turn: TurnState, context: TurnContext) {
     this.turn = turn

@@ -59,6 +59,11 @@ export function isPending(call: Call): boolean {
   return call.answer === null && (call.kind === 'custom' || call.gate === 'ask')
 }
 
+/** May the call have had an effect? */
+export function hasBegun(call: Call): boolean {
+  return call.reached && !isPending(call) && call.gate !== 'deny' && call.answer !== 'deny'
+}
+
 export function pendingEventIds(turn: TurnState): string[] {
   return Object.values(turn.calls)
     .filter(isPending)

@@ -1,0 +1,51 @@
+/** Watches the limits that only time can reach: how long a turn takes, and how long it is silent. */
+import type { Limits } from '@berth/protocol/api/limits'
+
+type TimeLimit = Extract<keyof Limits, 'turn_seconds' | 'idle_seconds'>
+
+/** Node cannot wait longer in one go. */
+const LONGEST_MS = 2 ** 31 - 1
+
+export interface TurnTimes {
+  /** Null: the session does not work. */
+  readonly activeSince: string | null
+  readonly limits: Limits
+}
+
+export class TurnClock implements Disposable {
+  readonly #reached: (limit: TimeLimit) => void
+  readonly #timers = new Map<TimeLimit, NodeJS.Timeout>()
+  #activeSince: string | null = null
+
+  constructor(reached: (limit: TimeLimit) => void) {
+    this.#reached = reached
+  }
+
+  /** After every step of the session: it has just shown a sign of life. `nowMs` is the time of day. */
+  update({ activeSince, limits }: TurnTimes, nowMs: number): void {
+    this.#stop('idle_seconds')
+    if (activeSince !== this.#activeSince) this.#stop('turn_seconds')
+    this.#activeSince = activeSince
+    if (activeSince === null) return
+    if (limits.idle_seconds !== null) this.#start('idle_seconds', limits.idle_seconds * 1_000)
+    if (limits.turn_seconds !== null && !this.#timers.has('turn_seconds')) {
+      this.#start('turn_seconds', Date.parse(activeSince) + limits.turn_seconds * 1_000 - nowMs)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop('idle_seconds')
+    this.#stop('turn_seconds')
+  }
+
+  #start(limit: TimeLimit, ms: number): void {
+    const timer = setTimeout(() => this.#reached(limit), Math.min(Math.max(ms, 0), LONGEST_MS))
+    timer.unref()
+    this.#timers.set(limit, timer)
+  }
+
+  #stop(limit: TimeLimit): void {
+    clearTimeout(this.#timers.get(limit))
+    this.#timers.delete(limit)
+  }
+}

@@ -1,0 +1,96 @@
+/** The CLI's transcript files as far as they were shipped: what a session can be brought back from. */
+import type { Command } from '@berth/protocol'
+import { z } from 'zod'
+import type { Db } from './store.ts'
+
+type Restore = Extract<Command, { type: 'restore' }>
+
+const line = z.looseObject({ type: z.string(), uuid: z.string().optional() })
+
+/** Adds a part. One that was added before, or that does not begin where the last one ended, is passed over: answers false. */
+export async function appendTranscript(
+  db: Db,
+  args: { sessionId: string; path: string; start: number; length: number; text: string },
+): Promise<boolean> {
+  const { sessionId: session_id, path, start, length, text } = args
+  const end = (await listTranscriptSizes(db, args))[path] ?? 0
+  if (start !== end || length === 0) return false
+  await db.insertInto('transcripts').values({ session_id, path, start, length, text }).execute()
+  return true
+}
+
+/** Is the user line of this uuid among these lines? */
+export function hasUserLine(text: string, uuid: string): boolean {
+  return text.includes(uuid) && text.split('\n').some((row) => row.includes(uuid) && isUserLine(row, uuid))
+}
+
+function isUserLine(row: string, uuid: string): boolean {
+  try {
+    const parsed = line.parse(JSON.parse(row))
+    return parsed.type === 'user' && parsed.uuid === uuid
+  } catch {
+    return false
+  }
+}
+
+/** Bytes per file. */
+export async function listTranscriptSizes(db: Db, args: { sessionId: string }): Promise<Record<string, number>> {
+  const rows = await db
+    .selectFrom('transcripts')
+    .select((select) => ['path', select.fn.sum<number>('length').as('size')])
+    .where('session_id', '=', args.sessionId)
+    .groupBy('path')
+    .execute()
+  return Object.fromEntries(rows.map((row) => [row.path, row.size]))
+}
+
+/** Everything as commands that put it back, in order. */
+export async function restoreCommands(
+  db: Db,
+  sessionId: string,
+  place: { readonly home: string; readonly uid: number },
+): Promise<Restore[]> {
+  const rows = await db
+    .selectFrom('transcripts')
+    .select(['path', 'text'])
+    .where('session_id', '=', sessionId)
+    .orderBy('path')
+    .orderBy('start')
+    .execute()
+  const ends = new Map<string, number>()
+  return rows.map(({ path, text }) => {
+    const start = ends.get(path) ?? 0
+    ends.set(path, start + Buffer.byteLength(text))
+    return { type: 'restore', home: place.home, uid: place.uid, path, start, text }
+  })
+}
+
+/** Takes the user line of this uuid and everything after it out of the transcript. */
+export async function cutTranscript(db: Db, args: { sessionId: string; uuid: string }): Promise<void> {
+  const rows = await db
+    .selectFrom('transcripts')
+    .selectAll()
+    .where('session_id', '=', args.sessionId)
+    .where('text', 'like', `%${args.uuid}%`)
+    .orderBy('start')
+    .execute()
+  const part = rows.find((row) => hasUserLine(row.text, args.uuid))
+  if (part === undefined) return
+  const lines = part.text.split('\n')
+  const kept = lines.slice(
+    0,
+    lines.findIndex((row) => isUserLine(row, args.uuid)),
+  )
+  const text = kept.map((row) => `${row}\n`).join('')
+  const from = db
+    .deleteFrom('transcripts')
+    .where('session_id', '=', args.sessionId)
+    .where('path', '=', part.path)
+    .where('start', '>=', part.start)
+  await from.execute()
+  if (text === '') return
+  await db
+    .insertInto('transcripts')
+    .values({ ...part, text, length: Buffer.byteLength(text) })
+    .execute()
+}
