@@ -9,6 +9,7 @@ import * as environments from './environments.ts'
 import * as events from './events.ts'
 import * as keys from './keys.ts'
 import * as meta from './meta.ts'
+import * as requests from './requests.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
 import * as workspaces from './workspaces.ts'
@@ -19,6 +20,7 @@ export const operations = {
   ...events,
   ...keys,
   ...meta,
+  ...requests,
   ...sandboxes,
   ...sessions,
   ...workspaces,

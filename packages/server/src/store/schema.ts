@@ -88,4 +88,14 @@ export interface Database {
   inputs: { session_id: string; seq: number; event_id: string; uuid: string; state: InputState }
   outbox: { session_id: string; seq: number; body: string }
   sdk_messages: { session_id: string; seq: number; body: string }
+  requests: {
+    scope: string
+    key: string
+    request_id: string
+    fingerprint: string
+    created_at: string
+    operation: string | null
+    result: string | null
+    answer: string | null
+  }
 }
