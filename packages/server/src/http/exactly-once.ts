@@ -25,6 +25,7 @@ export function exactlyOnce({ store, clock, notes }: HttpDeps): MiddlewareHandle
     if (once === undefined) return next()
     c.set('once', once)
     if (once.by === 'key') return answerKeyed(c, { store, once, next })
+    if (once.retrySince !== null) await notes.settle()
     await next()
     if (c.res.status < 400) notes.forgetOnceAnswered(c.env.outgoing, once.requestId)
     return undefined

@@ -29,6 +29,11 @@ interface RequestNotesDeps {
   readonly roundMs?: number
 }
 
+/** As far as this end can tell: a client that goes before it has read everything breaks the connection. */
+function hasArrived({ socket }: Answered): boolean {
+  return socket?.errored == null
+}
+
 export class RequestNotes implements AsyncDisposable {
   readonly #deps: RequestNotesDeps
   #fresh: Answered[] = []
@@ -55,12 +60,23 @@ export class RequestNotes implements AsyncDisposable {
     })
   }
 
-  /** Of what was answered until now nothing is waited for any more. */
+  /**
+   * Forgets at once what has been answered over connections that stand. To be called before a retry is looked at: by then the connection
+   * that it comes from is known to be broken, and every other answer counts as read.
+   */
+  async settle(): Promise<void> {
+    const answered = [...this.#settling, ...this.#fresh].filter(hasArrived)
+    if (answered.length === 0) return
+    this.#settling = this.#settling.filter((each) => !hasArrived(each))
+    this.#fresh = this.#fresh.filter((each) => !hasArrived(each))
+    await this.#forget(answered)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopped = true
     clearTimeout(this.#timer)
     await this.#running
-    await this.#forget([...this.#settling, ...this.#fresh]).catch((error: unknown) => this.#warn(error))
+    await this.settle().catch((error: unknown) => this.#warn(error))
   }
 
   #next(): void {
@@ -76,7 +92,7 @@ export class RequestNotes implements AsyncDisposable {
     const settled = this.#settling
     this.#settling = this.#fresh
     this.#fresh = []
-    await this.#forget(settled)
+    await this.#forget(settled.filter(hasArrived))
     if (this.#roundsToLook-- > 0) return
     const expired = await this.#expire()
     // As long as there are more, each round takes its share, so that a backlog holds nobody up.
@@ -84,7 +100,7 @@ export class RequestNotes implements AsyncDisposable {
   }
 
   async #forget(answered: readonly Answered[]): Promise<void> {
-    const requestIds = answered.filter(({ socket }) => socket?.errored == null).map(({ requestId }) => requestId)
+    const requestIds = answered.map(({ requestId }) => requestId)
     if (requestIds.length > 0) await this.#deps.store.forgetRequests({ requestIds })
   }
 
