@@ -54,6 +54,21 @@ test('an input is one input', async () => {
   expect(data).toHaveLength(1)
 })
 
+test('watchers see what was done once, and not its repetition', async () => {
+  const id = await newSession(server)
+  const stream = await server.client.beta.sessions.events.stream(id)
+  const key = newKey()
+  await cutOff(`/v1/sessions/${id}/events`, say('one'), key)
+  await post(server, `/v1/sessions/${id}/events`, say('one'), key)
+  await server.client.beta.sessions.update(id, { title: 'the end' })
+  let echoes = 0
+  for await (const event of stream) {
+    if (event.type === 'user.message' && event.processed_at === null) echoes += 1
+    if (event.type === 'session.updated') break
+  }
+  expect(echoes).toBe(1)
+})
+
 test('what would be refused by now was taken all the same', async () => {
   const agent = await server.client.beta.agents.create({ name: 'A', model: 'm' })
   const environment = await server.client.beta.environments.create({ name: 'e' })

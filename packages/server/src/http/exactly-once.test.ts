@@ -107,25 +107,6 @@ test('of two requests at once under one key one is taken', async () => {
   expect(made.filter((n) => n > 0)).toEqual([1])
 })
 
-test('watchers see what a repeated request did once', async () => {
-  const id = await newSession(server)
-  const stream = await server.client.beta.sessions.events.stream(id)
-  const key = newKey()
-  const answers = [
-    await post(server, `/v1/sessions/${id}/events`, say('one'), key),
-    await post(server, `/v1/sessions/${id}/events`, say('one'), key),
-  ]
-  expect(answers[0]).toEqual(answers[1])
-  const end = await post(server, `/v1/sessions/${id}/events`, { events: [{ type: 'user.interrupt' }] }, newKey())
-  expect(end.status).toBe(200)
-  let echoes = 0
-  for await (const event of stream) {
-    if (event.type === 'user.message' && event.processed_at === null) echoes += 1
-    if (event.type === 'session.status_idle') break
-  }
-  expect(echoes).toBe(1)
-})
-
 test('a workspace has keys of its own', async () => {
   const key = newKey()
   const body = { name: 'everywhere', model: 'm' }
