@@ -76,6 +76,14 @@ test('when the client has its answer, an equal request is a new one, even if its
   expect(await countAgents(server, 'again')).toBe(3)
 })
 
+test('also when the answer that it has is that of the retry', async () => {
+  await cutOff('recovered')
+  await create('recovered', attempt(1))
+  expect(await countAgents(server, 'recovered')).toBe(1)
+  await create('recovered', attempt(1))
+  expect(await countAgents(server, 'recovered')).toBe(2)
+})
+
 test('only the newest request of a path is meant', async () => {
   await cutOff('older')
   await create('newer', attempt(0))
