@@ -44,10 +44,10 @@ export async function settled(measure: () => Promise<number>): Promise<number> {
   }
 }
 
-/** How long its threads have run, in ms; without those that have ended. */
+/** How long its threads have run, in ms; without those that have ended, so 0 for a process that has. */
 export async function cpuOf(pid: number): Promise<number> {
   let nanoseconds = 0
-  for (const task of await readdir(`/proc/${pid}/task`)) {
+  for (const task of await readdir(`/proc/${pid}/task`).catch(() => [])) {
     const text = await readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8').catch(() => '')
     nanoseconds += Number(text.split(' ')[0])
   }

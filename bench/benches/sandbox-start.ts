@@ -7,7 +7,7 @@ import { hostPrograms } from '@berth/cli/programs'
 import { runnerEnv } from '@berth/protocol'
 import { inside, openOciDriver, type SandboxDriver, type SandboxSpec } from '@berth/sandbox'
 import { listenForRunner } from '@berth/server/engine/runner-listener'
-import { runOciTrue } from '../floors/oci-true.ts'
+import { runOciTrue, trueTemplate } from '../floors/oci-true.ts'
 import { type Bench, interleave } from '../measure.ts'
 
 interface Start {
@@ -26,10 +26,12 @@ export const sandboxStart: Bench = {
     const driver = opened.use(await openOciDriver({ stateDir, ...hostPrograms() }))
     const starts: Start[] = []
     const floors: { runtime: number; everything: number }[] = []
-    await startOnce(driver, 'sbx_warm')
+    const first = await driver.create(specOf('sbx_first'))
+    const template = await trueTemplate(stateDir, first)
+    await driver.destroy(first.id)
     await interleave(rounds, [
       async () => void starts.push(await startOnce(driver, `sbx_${starts.length}`)),
-      async () => void floors.push(await runOciTrue(stateDir, specOf(`sbx_true_${floors.length}`))),
+      async () => void floors.push(await runOciTrue(template, `sbx_true_${floors.length}`)),
     ])
     const runtime = floors.map((one) => one.runtime)
     const everything = floors.map((one) => one.everything)

@@ -8,7 +8,7 @@ import { pssOf, settled } from '../processes.ts'
 import { latencies } from './delta-latency.ts'
 import { Watcher } from '../turns.ts'
 
-/** Streams of sessions where nothing happens; of the one session that talks; events of a turn that floods the stalled one. */
+/** Streams of a session where nothing happens; of the one session that talks. */
 const IDLE = [1_000, 10_000]
 const FANOUT = 200
 const TALK = `Count.\n::stamp\n::slow 20\n::chunks 100\n::text ${'x'.repeat(400)}`
@@ -36,32 +36,20 @@ export const subscribers: Bench = {
     const floor = await talk()
     const figures: Figure[] = []
     figures.push(...(await idleStreams(berth, { talk, floor, say })))
-    using fanout = await openStreams(berth, talking, FANOUT)
-    figures.push({ what: `subscribers: delta beside ${FANOUT} of the session`, unit: 'ms', berth: await talk(), floor })
-    // What the server's heap does by itself during such a talk is the floor of the stalled stream's memory.
-    const own = await growth(berth, talk)
-    fanout.sockets[0]?.pause()
-    const beside = await talk()
-    const stalled = await growth(berth, talk)
-    figures.push(
-      { what: 'subscribers: the same, one of them stalled', unit: 'ms', berth: beside, floor },
-      {
-        what: 'subscribers: memory of the stalled one',
-        unit: 'KiB',
-        berth: [stalled],
-        floor: [own],
-        aim: { of: 'added', atMost: 1024 },
-      },
-    )
+    {
+      using fanout = await openStreams(berth, talking, FANOUT)
+      figures.push({
+        what: `subscribers: delta beside ${FANOUT} of the session`,
+        unit: 'ms',
+        berth: await talk(),
+        floor,
+      })
+      fanout.sockets[0]?.pause()
+      figures.push({ what: 'subscribers: the same, one of them stalled', unit: 'ms', berth: await talk(), floor })
+    }
     await berth.removeSession(talking)
     return figures
   },
-}
-
-async function growth(berth: Berth, talk: () => Promise<number[]>): Promise<number> {
-  const before = await settled(() => pssOf(berth.serverPid))
-  await talk()
-  return ((await settled(() => pssOf(berth.serverPid))) - before) * 1024
 }
 
 interface Idle {

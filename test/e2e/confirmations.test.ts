@@ -243,7 +243,7 @@ describe('while a call waits for a yes', () => {
     expect(messagesOf(await berth.runTurn(id, look))).toEqual([expect.not.stringMatching(/\b[ab]:1/)])
   })
 
-  story('another server’s worth of patience: answers one by one with looks in between', async ({ berth }) => {
+  story('several can be answered one by one, with looks in between', async ({ berth }) => {
     const id = await createSession(berth)
     await using events = await berth.watch(id)
     const { calls } = await ask(berth, events, id, [

@@ -23,7 +23,7 @@ export interface BerthServer {
 }
 
 const MODEL_KEY = 'scripted'
-const START_MS = 30_000
+const START_MS = 50_000
 
 export async function startServerHere({ dataDir, modelUrl, env }: ServerConfig): Promise<BerthServer> {
   const lines: string[] = []
@@ -103,7 +103,9 @@ export class ServerProcess implements BerthServer {
       if (ended !== undefined) throw new Error(`berth serve ended with ${ended.code}: ${ended.err}`)
       return /berth ready on (\S+)/.exec(started.out)?.[1]
     }
-    this.#url = await waitUntil('berth serve is ready', find, AbortSignal.timeout(START_MS))
+    this.#url = await waitUntil('berth serve is ready', find, AbortSignal.timeout(START_MS)).catch((error: unknown) => {
+      throw new Error(`berth serve is not ready; it says: ${started.out}${started.err}`, { cause: error })
+    })
     this.#apiKey = (await readApiKey(this.#config.dataDir)) ?? ''
   }
 }

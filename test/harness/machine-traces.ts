@@ -1,6 +1,6 @@
 /** What a Berth has on this machine: sandboxes with their processes, mounts, loop devices and cgroups, and its gateway. */
 import { type FSWatcher, watch } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ociOptions } from '@berth/cli/programs'
 import { controlSocket } from '@berth/gateway'
@@ -76,10 +76,23 @@ export class MachineTraces implements Disposable {
       await using driver = await this.openDriver()
       for (const { id } of await driver.list()) await driver.destroy(id)
     }
-    const gateway = await this.gateway()
-    if (gateway === undefined) return
-    await openGatewayClient(controlSocket(this.#gatewayState)).shutdown()
-    await waitUntil('the gateway has ended', () => !isAlive(gateway.pid))
+    // By their command line: one that is only just starting does not answer yet.
+    await waitUntil('no gateway is left', async () => {
+      const pids = await this.#gatewayPids()
+      for (const pid of pids) kill(pid)
+      return pids.length === 0
+    })
+  }
+
+  async #gatewayPids(): Promise<number[]> {
+    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+    const found = await Promise.all(
+      pids.map(async (pid) => {
+        const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+        return line.split('\0').includes(this.#gatewayState) ? [Number(pid)] : []
+      }),
+    )
+    return found.flat()
   }
 
   [Symbol.dispose](): void {
@@ -87,11 +100,10 @@ export class MachineTraces implements Disposable {
   }
 }
 
-function isAlive(pid: number): boolean {
+function kill(pid: number): void {
   try {
-    process.kill(pid, 0)
-    return true
+    process.kill(pid, 'SIGKILL')
   } catch {
-    return false
+    // It has ended meanwhile.
   }
 }

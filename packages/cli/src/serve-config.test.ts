@@ -1,13 +1,14 @@
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { controlSocket } from '@berth/gateway'
-import { openGatewayClient } from '@berth/protocol/gateway-client'
+import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { BerthProcess, berthProcess } from '../test/berth-process.ts'
 
-const PATIENCE = 30_000
+const PATIENCE = 50_000
 let dir = ''
 let file = ''
 
@@ -15,7 +16,15 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'b-'))
   file = join(dir, 'berth.json')
 })
-afterAll(() => rm(dir, { recursive: true }))
+afterAll(async () => {
+  // A server that had to be killed has left its gateway.
+  for (const name of ['d', 'e']) {
+    const gateway = gatewayOf(join(dir, name))
+    await gateway.shutdown().catch(() => undefined)
+    await vi.waitFor(() => expect(gateway.health()).rejects.toThrow(), PATIENCE)
+  }
+  await rm(dir, { recursive: true })
+})
 
 it.each([
   {
@@ -55,10 +64,15 @@ it('a file that is not there is an error of usage that names it', async () => {
   expect(err).toMatch(/^berth: the file of --config or BERTH_CONFIG cannot be read: .*missing\.json/)
 })
 
-it('an OCI runtime that is none is found by doctor', async () => {
-  const { code, out } = await berthProcess(['doctor', '--data-dir', dir], { BERTH_OCI_RUNTIME: '/nonexistent/crun' })
-  expect(code).toBe(1)
-  expect(out).toContain('/nonexistent/crun is not a working OCI runtime')
+it('an OCI runtime that does not work is found by doctor, and serve does not start with it', async () => {
+  const env = { BERTH_OCI_RUNTIME: '/nonexistent/crun', BERTH_DATA_DIR: join(dir, 'none') }
+  const doctor = await berthProcess(['doctor'], env)
+  expect(doctor.code).toBe(1)
+  expect(doctor.out).toContain('/nonexistent/crun is not a working OCI runtime')
+  const serve = await berthProcess(['serve'], env)
+  expect(serve.code).toBe(1)
+  expect(serve.err).toBe('berth: BERTH_OCI_RUNTIME: /nonexistent/crun is not a working OCI runtime\n')
+  expect(existsSync(join(dir, 'none'))).toBe(false)
 })
 
 it('the server has the key, the hosts, the origins and the log level that it was given, and no two share an address', async () => {
@@ -84,11 +98,16 @@ it('the server has the key, the hosts, the origins and the log level that it was
   expect(second.code).toBe(1)
   expect(second.err).toMatch(`berth: cannot listen on ${taken}: `)
   expect(second.err).toContain('see BERTH_LISTEN')
+  await expect(gatewayOf(join(dir, 'e')).health()).rejects.toThrow()
 
   server.signal('SIGTERM')
   expect(await server.ended).toMatchObject({ code: 0, err: '' })
-  await expect(openGatewayClient(controlSocket(join(dataDir, 'gateway'))).health()).rejects.toThrow()
-})
+  await expect(gatewayOf(dataDir).health()).rejects.toThrow()
+}, 120_000)
+
+function gatewayOf(dataDir: string): GatewayClient {
+  return openGatewayClient(controlSocket(join(dataDir, 'gateway')))
+}
 
 /** Of a request with this very Host, which `fetch` would not send. */
 function statusOf(url: string, headers: Record<string, string>): Promise<number | undefined> {

@@ -2,10 +2,13 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { controlSocket } from '@berth/gateway'
+import { BerthError } from '@berth/protocol/error'
 import { openGatewayClient, type GatewayClient } from '@berth/protocol/gateway-client'
 import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
+import { findRuntime } from '@berth/sandbox/oci/runtime'
 import { startScriptedModel } from '@berth/scripted-model'
 import { claimDataDir, newKey, startServer } from '@berth/server'
+import { settings } from '@berth/server/settings'
 import type { Logger } from 'pino'
 import { apiKeyPath, readApiKey, writeApiKey } from './api-key-file.ts'
 import { keepGateway } from './keep-gateway.ts'
@@ -54,6 +57,7 @@ const GATEWAY_END_MS = 15_000
 
 /** Starts gateway, server and, where the config says so, the scripted model. Resolves when requests are answered. */
 export async function startBerth(config: StartConfig, { logger, signal }: StartOptions): Promise<RunningBerth> {
+  await checkRuntime(config)
   await using opened = new AsyncDisposableStack()
   opened.use(await claimDataDir(config.dataDir))
   const apiKey = await prepareKey(config)
@@ -63,7 +67,11 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   const keeper = opened.use(await keepGateway({ state, env, node }, { logger, signal }))
   const gateway = openGatewayClient(controlSocket(state))
   await using undo = new AsyncDisposableStack()
-  if (keeper.started) undo.defer(() => endGateway(gateway))
+  if (keeper.started) {
+    undo.defer(() => endGateway(gateway))
+    // First of all: a keeper that still looked after it would start it again.
+    undo.use(keeper)
+  }
   const driver = opened.use(await openOciDriver({ ...ociOptions(config), logger }))
   signal.throwIfAborted()
   const { dataDir, host, port, allowedHosts = [], allowedOrigins = [] } = config
@@ -83,6 +91,12 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
       await endGateway(gateway)
     },
   }
+}
+
+/** A runtime that the operator names must work; whether there is one at all is said by `doctor`, and when a sandbox is made. */
+async function checkRuntime({ ociRuntime }: StartConfig): Promise<void> {
+  if (ociRuntime === undefined || (await findRuntime(ociRuntime)) !== undefined) return
+  throw new BerthError('unavailable', `${settings.ociRuntime.env}: ${ociRuntime} is not a working OCI runtime`)
 }
 
 /** The key that is wanted, else the one that the directory holds, else a new one. The directory holds it from now on. */

@@ -63,6 +63,8 @@ export class LinkClient {
   readonly #address: LinkAddress
   readonly #peers = new Map<string, Peer>()
   #current: Connection | undefined
+  /** Sessions of whose present answer a part was dropped. */
+  readonly #cut = new Set<string>()
   #epoch = 0
   /** Asked for at the first hello. */
   #receiver: Promise<LinkReceiver> | undefined
@@ -83,11 +85,18 @@ export class LinkClient {
     return frame.seq
   }
 
-  /** Sends a partial message, or drops it when nobody listens or the listener is slow. */
+  /**
+   * Sends a partial message, or drops it when nobody listens or the listener is slow. After one was dropped the rest of that answer is
+   * dropped, too: whoever adds up the parts must not be left with a gap.
+   */
   delta(sessionId: string, message: Record<string, unknown>): void {
-    if (this.#current?.welcomed !== true) return
-    const { socket } = this.#current
-    if (socket.bufferedAmount > DELTA_BUFFER_BYTES) return
+    const socket = this.#current?.welcomed === true ? this.#current.socket : undefined
+    if (socket === undefined || socket.bufferedAmount > DELTA_BUFFER_BYTES) {
+      this.#cut.add(sessionId)
+      return
+    }
+    if (beginsAnswer(message)) this.#cut.delete(sessionId)
+    if (this.#cut.has(sessionId)) return
     socket.send(JSON.stringify({ type: 'delta', session_id: sessionId, message }))
   }
 
@@ -197,6 +206,11 @@ export class LinkClient {
     }
     return peer
   }
+}
+
+function beginsAnswer({ event, parent_tool_use_id }: Record<string, unknown>): boolean {
+  if (parent_tool_use_id !== null && parent_tool_use_id !== undefined) return false
+  return typeof event === 'object' && event !== null && 'type' in event && event.type === 'message_start'
 }
 
 /** Closes from this side. What the other side answers to it no longer matters. */

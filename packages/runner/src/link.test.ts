@@ -76,6 +76,31 @@ test('a turn goes on while the server is away, and its messages are there when i
   expect(sandbox.peer.faults).toEqual([])
 })
 
+test('after a part of an answer was dropped, no later part of it is sent', async () => {
+  await using sandbox = await TestSandbox.start(bundle)
+  const session = sandbox.session()
+  session.open()
+  session.say(
+    '::slow 20',
+    '::chunks 100',
+    '::repeat 100 word',
+    '::tool Bash {"command":"true"}',
+    '::next',
+    '::text whole',
+  )
+  const { arrivals } = sandbox.peer.conversation(session.id)
+  const deltas = (): string[] => arrivals.filter(({ kind }) => kind === 'delta').map(({ body }) => JSON.stringify(body))
+  await sandbox.peer.until(() => deltas().some((text) => text.includes('text_delta')))
+  await sandbox.peer.stop()
+  const before = deltas().length
+  await sandbox.peer.listen()
+  await session.idle()
+  const after = deltas().slice(before)
+  expect(after[0]).toContain('message_start')
+  expect(after.join()).not.toContain('word')
+  expect(after.join()).toContain('whole')
+})
+
 test('a tool does not start while the server is away', async () => {
   await using sandbox = await TestSandbox.start(bundle)
   const session = sandbox.session()

@@ -118,7 +118,7 @@ export const settings = {
     flag: '--oci-runtime',
     key: 'oci_runtime',
     default: 'crun, else runc',
-    meaning: 'The OCI runtime that makes sandboxes: a name on the PATH, or a path.',
+    meaning: 'The OCI runtime that makes sandboxes: the name of a system program, or a path.',
     secret: false,
   },
   logLevel: {

@@ -90,7 +90,8 @@ export class Probe implements AsyncDisposable {
 
   #accept(socket: Socket): void {
     this.#socket.resolve(socket)
-    createInterface({ input: socket }).on('line', (line) => {
+    const lines = createInterface({ input: socket }).on('error', () => {})
+    lines.on('line', (line) => {
       const { n, ...end } = outcome.parse(JSON.parse(line))
       this.#waiting.get(n)?.(end)
       this.#waiting.delete(n)

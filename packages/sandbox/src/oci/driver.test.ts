@@ -93,6 +93,18 @@ describe.skipIf(process.getuid?.() !== 0)('oci driver', () => {
     expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(1.1 * 1024 * 1024)
   })
 
+  it('is not ended by what its runner writes', async () => {
+    const runner = join(dir, 'chatty.mjs')
+    await writeFile(runner, `setInterval(() => process.stdout.write('tick '.repeat(20)), 100)`)
+    await using bench = await Bench.open({ ...crun, open: (input) => crun.open({ ...input, runner }) })
+    const ref = await bench.driver.create(bench.spec())
+    const log = join(dirname(ref.runDir ?? ''), 'runner.log')
+    // Some seconds of writing: the shim looks at the clock in between.
+    const ended = async (): Promise<boolean> => (await bench.driver.get(ref.id))?.state !== 'running'
+    await until(async () => (await ended()) || (await readFile(log, 'utf8').catch(() => '')).length > 8_000)
+    expect(await ended()).toBe(false)
+  })
+
   it('removes at opening what a driver that died was making or removing', async () => {
     const dead = { pid: 2 ** 22 - 1, start: '1', boot: 'b' }
     for (const kind of ['new', 'dead'] as const) await mkdir(layout(dir).draft(kind, 'sbx_1', dead))

@@ -41,39 +41,45 @@ prepare() {
   mount -n -t ext4 -o loop,discard,noinit_itable,nosuid,nodev,noatime disk.img disk || fail 'cannot mount the disk image'
 }
 
+# Starts the sandbox, and a process that keeps its log. Fd 4 never carries anything: its end of file is the sandbox's end.
 launch() {
-  # The output pipe's only writers are the runtime and the sandbox: its end of file is the sandbox's end.
-  exec 4< <(exec "$BERTH_RUNTIME" --root "$BERTH_RUNTIME_ROOT" --log shim.log run --detach --bundle . "$BERTH_ID" 2>&1 3>&-)
-  wait $! || fail 'the runtime could not start the sandbox'
-  : >started
-  echo started >&3
+  exec 4< <(shopt -s lastpipe; start | keep_log 3>&-)
   exec 3>&-
 }
 
-# Copies the runner's output into a log of bounded size and returns when the sandbox has ended or its time has run out. No forks:
-# this loop is what an idle sandbox costs.
+start() {
+  if "$BERTH_RUNTIME" --root "$BERTH_RUNTIME_ROOT" --log shim.log run --detach --bundle . "$BERTH_ID" 2>&1 3>&-; then
+    : >started
+    echo started >&3
+  else
+    fail 'the runtime could not start the sandbox'
+  fi
+}
+
+# Copies the runner's output into two files of bounded size. Not with bash's own `read`: what that has buffered of one descriptor
+# when its time runs out, it gives to the next `read`, from whichever descriptor.
+keep_log() {
+  while stdbuf -o0 head -c "$LOG_BYTES" >runner.log; do
+    [ "$(stat -c %s runner.log)" -ge "$LOG_BYTES" ] || return
+    mv -f runner.log runner.log.1
+  done
+  # The disk is full, say. The runner must not stand still for that.
+  cat >/dev/null
+}
+
+# Returns when the sandbox has ended or its time has run out. No forks: this loop is what an idle sandbox costs.
 watch() {
-  local chunk ended size=0 now until left=1
-  exec 5>>runner.log
+  local now until left=1
   while :; do
-    IFS= read -r -N 4096 -t "$left" chunk <&4
-    ended=$?
-    if [ -n "$chunk" ]; then
-      printf %s "$chunk" >&5
-      size=$((size + ${#chunk}))
-      if [ "$size" -gt "$LOG_BYTES" ]; then
-        mv -f runner.log runner.log.1
-        exec 5>>runner.log
-        size=0
-      fi
-    fi
-    [ "$ended" -eq 1 ] && return
+    read -r -t "$left" <&4
+    # 1 is the end of file; a timeout is above 128.
+    [ $? -eq 1 ] && return
     # Seconds since boot, not the time of day: that one may jump.
     read -r now _ </proc/uptime
-    now=${now%.*}
     read -r until <until || until=0
-    case $until in '' | *[!0-9]*) until=0 ;; esac
-    [ "$until" -le "$now" ] && return
+    now=${now%.*}
+    case $now$until in *[!0-9]*) return ;; esac
+    [ "${until:-0}" -le "$now" ] && return
     left=$((until - now))
     [ "$left" -gt "$WAKE" ] && left=$WAKE
   done

@@ -17,6 +17,7 @@ import { addOpenapi } from './openapi.ts'
 import { checkOrigin } from './origin.ts'
 import { requestId } from './request-id.ts'
 import { addSessions } from './sessions.ts'
+import { missingPart } from './unsupported.ts'
 
 /** Routes that ask for a key, and no others. */
 const guarded = ['/v1/*', '/berth/*']
@@ -48,6 +49,10 @@ export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
   const methodsOf = (): ReturnType<typeof methodsByPath> => (known ??= methodsByPath(app))
   app.notFound((c) => {
     const methods = methodsOf()(c.req.path)
+    const missing = missingPart(c.req.path)
+    if (missing !== undefined) {
+      throw new BerthError('unsupported', `${c.req.method} ${c.req.path}: ${missing} are not supported yet`)
+    }
     if (methods === undefined) throw new BerthError('not_found', `${c.req.method} ${c.req.path}: no such route`)
     c.header('allow', methods.join(', '))
     throw new BerthError('method_not_allowed', `${c.req.path}: has no ${c.req.method}, only ${methods.join(', ')}`)

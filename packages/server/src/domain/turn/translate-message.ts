@@ -55,14 +55,17 @@ function assistant(log: TurnLog, message: AssistantMessage): void {
     switch (block.type) {
       case 'text':
         if (request !== null) request.texts.push(block.text)
+        else if (log.turn.cut !== null) log.turn.cut.push(block.text)
         else log.add({ type: 'agent.message', content: [{ type: 'text', text: block.text }] })
         break
       case 'thinking':
       case 'redacted_thinking':
+        log.showCut()
         log.flushText()
         log.showThinking()
         break
       case 'tool_use':
+        log.showCut()
         log.flushText()
         showCall(log, block)
         break
@@ -85,6 +88,7 @@ function user(log: TurnLog, message: ReturnType<typeof userMessage.parse>): void
 
 function result(log: TurnLog, message: ResultMessage): void {
   log.flushText()
+  log.turn.cut = null
   const failure = resultFailure(message)
   if (failure !== undefined) log.fail(failure)
   if (message.stop_reason === 'refusal') log.turn.refusal ??= refusal(null, null)
@@ -98,6 +102,7 @@ function system(log: TurnLog, message: SystemMessage): void {
       log.isOver = message.state === 'idle'
       return
     case 'api_retry':
+      log.turn.cut = null
       log.add({ type: 'session.error', error: retryFailure(message) })
       if (log.turn.retrying) return
       log.turn.retrying = true

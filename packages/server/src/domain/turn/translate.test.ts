@@ -212,6 +212,47 @@ test('an interrupted turn is no error; its open calls are closed', () => {
   expect(talk.isOver).toBe(true)
 })
 
+test('of an answer that was cut, what the agent goes on behind is a message, whether it comes before or after the end', () => {
+  for (const textFirst of [true, false]) {
+    const talk = new Conversation()
+    talk.start('msg_1')
+    if (textFirst) talk.block({ type: 'text', text: 'So far' })
+    talk.end('msg_1', null)
+    if (!textFirst) talk.block({ type: 'text', text: 'So far' })
+    talk.start('msg_2')
+    talk.block({ type: 'text', text: 'so good' }, 'msg_2')
+    talk.end('msg_2')
+    expect(types(talk.events)).toEqual([
+      'span.model_request_start',
+      'span.model_request_end',
+      'agent.message',
+      'span.model_request_start',
+      'agent.message',
+      'span.model_request_end',
+    ])
+    expect(talk.events[2]).toMatchObject({ content: [{ text: 'So far' }] })
+  }
+})
+
+test('of an answer that was cut by an interrupt, or that is asked for again, there is no message', () => {
+  const interrupted = {
+    type: 'result',
+    subtype: 'error_during_execution',
+    is_error: true,
+    terminal_reason: 'aborted_x',
+  }
+  const again = { type: 'system', subtype: 'api_retry', attempt: 1, error: 'unknown' }
+  for (const next of [interrupted, again]) {
+    const talk = new Conversation()
+    talk.start('msg_1')
+    talk.block({ type: 'text', text: 'So far' })
+    talk.end('msg_1', null)
+    talk.message(next)
+    talk.start('msg_2')
+    expect(types(talk.events)).not.toContain('agent.message')
+  }
+})
+
 test('a process that ends in the middle closes the span and the calls, and says that the outcome is unknown', () => {
   const talk = new Conversation()
   talk.start()

@@ -47,6 +47,7 @@ function startRequest(log: TurnLog, messageId: string): void {
   log.endRetrying()
   // A request that was cut without notice ends here at the latest.
   if (log.turn.request !== null) endRequest(log, { usage: null })
+  log.showCut()
   const startEventId = log.add({ type: 'span.model_request_start' })
   log.turn.request = { messageId, startEventId, messages: 0, thoughts: 0, texts: [] }
 }
@@ -54,8 +55,9 @@ function startRequest(log: TurnLog, messageId: string): void {
 function endRequest(log: TurnLog, report: Pick<Extract<Report, { type: 'model_request' }>, 'usage'>): void {
   const { request } = log.turn
   if (request === null) return
-  // What a cut request had said by then is no message: clients have seen it as a preview, and this end closes that.
-  if (report.usage !== null) log.flushText()
+  // Whether what a cut request had said by then is a message is seen by what comes next; this end closes its preview.
+  if (report.usage === null) log.turn.cut = request.texts
+  else log.flushText()
   log.turn.request = null
   log.add({
     type: 'span.model_request_end',

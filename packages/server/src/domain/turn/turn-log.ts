@@ -69,6 +69,13 @@ export class TurnLog {
     request.messages += 1
   }
 
+  /** The agent goes on behind an answer that was cut: what that had said is a message. */
+  showCut(): void {
+    const content = (this.turn.cut ?? []).map((text) => ({ type: 'text' as const, text }))
+    this.turn.cut = null
+    if (content.length > 0) this.add({ type: 'agent.message', content })
+  }
+
   showThinking(): void {
     const { request } = this.turn
     const key = request === null ? '' : previewKey('agent.thinking', request.messageId, request.thoughts)

@@ -27,6 +27,11 @@ export const turnState = z.object({
       texts: z.array(z.string()),
     })
     .nullable(),
+  /**
+   * Text blocks of the answer that was just cut; null when none was. They are a message if the agent goes on behind them, and nothing
+   * if the request is made again or the turn ends.
+   */
+  cut: z.array(z.string()).nullable().default(null),
   /** Calls without a result, by the model's id for them. */
   calls: z.record(z.string(), call),
   /** `rescheduling` was shown; the next sign of life shows `running`. */
@@ -36,7 +41,14 @@ export const turnState = z.object({
 })
 export type TurnState = z.infer<typeof turnState>
 
-export const freshTurn: TurnState = { request: null, calls: {}, retrying: false, failure: null, refusal: null }
+export const freshTurn: TurnState = {
+  request: null,
+  cut: null,
+  calls: {},
+  retrying: false,
+  failure: null,
+  refusal: null,
+}
 
 export function parseTurn(json: string): TurnState {
   return turnState.parse(JSON.parse(json))

@@ -1,0 +1,133 @@
+import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { tool } from '../harness/message.ts'
+import { onlyOf, textOf } from '../harness/reading.ts'
+import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
+
+const word = z.string()
+const findings = z.object({
+  identity: z.object({
+    uid: z.number(),
+    hostUid: z.number(),
+    effective: word,
+    noNewPrivileges: word,
+    seccomp: word,
+    hostname: word,
+  }),
+  processes: z.array(word),
+  sockets: z.array(word),
+  host: z.object({ file: word, process: word, interfaces: z.array(word) }),
+  network: z.record(word, word),
+  link: word,
+  runner: z.record(word, word),
+  privileges: z.record(word, word),
+  writable: z.array(word),
+  gateway: z.record(word, z.union([z.number(), word])),
+})
+
+let berth: TestBerth
+let found: z.infer<typeof findings>
+let callsBefore: number
+/** What a neighbour's sandbox shows of itself, if it can be seen. */
+let neighbour: string
+
+beforeAll(async () => {
+  await using opened = new AsyncDisposableStack()
+  berth = opened.use(await startTestBerth())
+  neighbour = (await berth.createSession()).id
+  const abstract = `berth-test-${process.pid}`
+  const listener = createServer((socket) => socket.destroy()).listen(`\0${abstract}`)
+  opened.defer(() => void listener.close())
+  await once(listener, 'listening')
+  const hostDir = await mkdtemp(join(tmpdir(), 'bt-host-'))
+  opened.defer(() => rm(hostDir, { recursive: true }))
+  const hostFile = join(hostDir, 'secret')
+  await writeFile(hostFile, 'x', { mode: 0o666 })
+  await berth.runTurn(neighbour, ['Live', tool('Bash', { command: 'sleep 300 & echo here' })])
+  const { id } = await berth.createSession()
+  const probe = await readFile(join(import.meta.dirname, 'probe.mjs'), 'utf8')
+  await berth.runTurn(id, ['Prepare', tool('Write', { file_path: '/workspace/probe.mjs', content: probe })])
+  callsBefore = berth.model.requests().length
+  const port = new URL(berth.server.url).port
+  const command = `/opt/berth/node probe.mjs ${port} ${abstract} ${hostFile} ${process.pid}`
+  const turn = await berth.runTurn(id, ['Probe', tool('Bash', { command })])
+  found = findings.parse(JSON.parse(textOf(onlyOf(turn, 'agent.tool_result').content)))
+  opened.move()
+})
+afterAll(() => berth[Symbol.asyncDispose]())
+
+test('it is nobody: no capability, no way to one, no uid of the host', () => {
+  expect(found.identity).toMatchObject({
+    uid: 1000,
+    effective: '0000000000000000',
+    noNewPrivileges: '1',
+    seccomp: '2',
+    hostname: 'sandbox',
+  })
+  expect(found.identity.hostUid).toBeGreaterThanOrEqual(65_536)
+  expect(new Set(Object.values(found.privileges))).toEqual(new Set(['failed']))
+})
+
+test('it sees its own sandbox alone: no process, file or socket of the host or of a neighbour', () => {
+  expect(found.host).toEqual({ file: 'ENOENT', process: 'hidden', interfaces: ['lo'] })
+  const known = /^(\/opt\/berth\/(init|node|claude)|\/bin\/(ba)?sh|find)\b/
+  expect(found.processes.filter((name) => !known.test(name))).toEqual([])
+  expect(found.processes.join('\n')).not.toMatch(/sleep/)
+  expect(found.sockets.filter((path) => !path.startsWith('/home/'))).toEqual(['/run/berth/gw/1000/model.sock'])
+  expect(found.sockets.join('\n')).not.toContain(neighbour)
+})
+
+test('it has no network', () => {
+  expect(found.network).toEqual({
+    name: 'failed',
+    loopback: 'ECONNREFUSED',
+    public: 'ENETUNREACH',
+    metadata: 'ENETUNREACH',
+    ipv6: 'ENETUNREACH',
+    dns: 'ENETUNREACH',
+    abstract: 'ECONNREFUSED',
+  })
+})
+
+test('it cannot reach the link, nor touch the runner', () => {
+  expect(found.link).toBe('EACCES')
+  expect(found.runner).toEqual({
+    signal: 'EPERM',
+    stop: 'EPERM',
+    environment: 'EACCES',
+    memory: 'EACCES',
+    descriptors: 'EACCES',
+    root: 'EACCES',
+    init: 'EPERM',
+  })
+})
+
+test('it can write where it may, and nowhere else', () => {
+  const allowed = ['/dev/shm', '/home', '/mnt/session/outputs', '/tmp', '/workspace']
+  expect(found.writable).toEqual(allowed)
+})
+
+test('the model socket serves two paths and nothing else', () => {
+  expect(found.gateway).toEqual({
+    models: 404,
+    files: 404,
+    dots: 404,
+    encoded: 404,
+    query: 404,
+    absolute: 404,
+    get: 405,
+    connect: 405,
+    upgrade: 400,
+    text: 415,
+    batches: 404,
+    admin: 404,
+    control: 404,
+  })
+  // The turn's own: one that calls the tool, one after it.
+  expect(berth.model.requests().length - callsBefore).toBe(2)
+})

@@ -1,0 +1,119 @@
+import { execFile } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { promisify } from 'node:util'
+import { writeApiKey } from '@berth/cli'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ServerProcess } from '../harness/berth-server.ts'
+import { tool } from '../harness/message.ts'
+import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
+
+const MODEL_KEY = 'sk-ant-canary-model-c41f0e7d2a95'
+const API_KEY = 'berth_canary-api-8d03b7e6f1a24c5990'
+const canary = /canary-(?:model|api)-/
+/** In a shell, what both keys have in common, without being it: commands that search for it are part of what is searched. */
+const MARK = '$(printf cana%s ry-)'
+
+let berth: TestBerth<ServerProcess>
+let environmentId: string
+let id: string
+let sandbox: SessionSandbox
+beforeAll(async () => {
+  berth = await startKillableBerth({
+    env: { ANTHROPIC_API_KEY: MODEL_KEY, BERTH_API_KEY: API_KEY },
+    requireKey: MODEL_KEY,
+    prepare: (dataDir) => writeApiKey(dataDir, API_KEY),
+  })
+  const config = { type: 'cloud' as const, berth: { resources: { disk_mib: 256 }, model_retries: 0 } }
+  const { id: environment_id } = await berth.createEnvironment({ config })
+  environmentId = environment_id
+  ;({ id } = await berth.createSession({ environment_id }))
+  const turn = await berth.runTurn(id, ['Hello', '::text The key works.'])
+  expect(messagesOf(turn)).toEqual(['The key works.'])
+  sandbox = await SessionSandbox.of(berth.traces, id)
+})
+afterAll(() => berth[Symbol.asyncDispose]())
+
+/** Files on the host that hold a key, relative to the directory. */
+async function filesWithKeys(dir: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('sh', ['-c', `LC_ALL=C grep -raFlZ -- canary- '${dir}' || true`])
+  return stdout
+    .split('\0')
+    .filter((path) => path !== '')
+    .map((path) => relative(dir, path))
+}
+
+test.each([
+  ['the environment', 'env'],
+  ['environments of processes', 'cat /proc/[0-9]*/environ 2>/dev/null | tr "\\0" "\\n"'],
+  ['command lines of processes', 'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" "\\n"'],
+  ['mounts', 'cat /proc/self/mountinfo /proc/self/cgroup'],
+])('no key is in %s', async (_, command) => {
+  const turn = await berth.runTurn(id, ['Look', tool('Bash', { command }), '::next', '::text Seen.'])
+  const text = textOf(onlyOf(turn, 'agent.tool_result').content)
+  expect(text.length).toBeGreaterThan(50)
+  expect(text).not.toMatch(canary)
+})
+
+test('no key is in any file that the agent can read', async () => {
+  const files = String.raw`find / \( -path /proc -o -path /sys -o -path /dev -o -path /usr \) -prune -o -type f -readable -size -16M`
+  const command = `${files} 2>/dev/null | wc -l; ${files} -exec env LC_ALL=C grep -aFl -- "${MARK}" {} + 2>/dev/null; true`
+  const turn = await berth.runTurn(id, ['Look', tool('Bash', { command }), '::next', '::text Seen.'])
+  // The number of files that were looked at, and nothing else.
+  expect(textOf(onlyOf(turn, 'agent.tool_result').content).trim()).toMatch(/^[1-9]\d+$/)
+})
+
+test('no key is in the environment or the arguments of what runs for the sandbox on the host', async () => {
+  const pids = [await sandbox.shimPid(), ...(await sandbox.processes()).map(({ pid }) => pid)]
+  for (const pid of pids) {
+    const [environ, args] = await Promise.all(
+      ['environ', 'cmdline'].map((name) => readFile(`/proc/${pid}/${name}`, 'latin1')),
+    )
+    expect(environ).not.toMatch(canary)
+    expect(args).not.toMatch(canary)
+  }
+  const gateway = (await berth.traces.gateway())?.pid ?? 0
+  expect(await readFile(`/proc/${gateway}/cmdline`, 'latin1')).not.toMatch(canary)
+  // It is there that the model's key has its place, and the API's has none.
+  expect(await readFile(`/proc/${gateway}/environ`, 'latin1')).toContain(MODEL_KEY)
+  expect(await readFile(`/proc/${gateway}/environ`, 'latin1')).not.toContain(API_KEY)
+})
+
+test('what the agent sends as a key does not replace the real one', async () => {
+  const body = JSON.stringify({
+    model: 'claude-sonnet-5-5',
+    max_tokens: 10,
+    messages: [{ role: 'user', content: 'Direct' }],
+  })
+  const command = `curl -sS --unix-socket $ANTHROPIC_UNIX_SOCKET -H 'content-type: application/json' -H 'x-api-key: sk-mine' -H 'authorization: Bearer mine' -d '${body}' http://model/v1/messages`
+  const turn = await berth.runTurn(id, ['Ask', tool('Bash', { command }), '::next', '::text Seen.'])
+  expect(textOf(onlyOf(turn, 'agent.tool_result').content)).toContain('You said')
+  const [call] = berth.modelCalls('Direct')
+  expect(call?.headers).toMatchObject({ 'x-api-key': MODEL_KEY })
+  expect(JSON.stringify(call?.headers)).not.toMatch(/mine/)
+})
+
+test('no key is in an answer of the API, in a log, in the database or with the sandbox', async () => {
+  const { id: clean } = await berth.createSession({ environment_id: environmentId })
+  await berth.runTurn(clean, ['Hello', '::text Hello.'])
+  const answers = await Promise.all(
+    [
+      '/v1/sessions',
+      `/v1/sessions/${clean}/events`,
+      '/v1/agents',
+      '/v1/environments',
+      '/berth/v1/keys',
+      '/openapi.json',
+      '/readyz',
+    ].map(async (path) => (await berth.fetch(path)).text()),
+  )
+  expect(answers.join('\n').length).toBeGreaterThan(1_000)
+  expect(answers.join('\n')).not.toMatch(canary)
+  expect(berth.server.log()).not.toMatch(canary)
+  expect(await filesWithKeys(join(berth.dir, 'gateway'))).toEqual([])
+  expect((await readdir(berth.dir)).length).toBeGreaterThan(3)
+  expect((await sandbox.processes()).length).toBeGreaterThan(2)
+  expect(await filesWithKeys(berth.dir)).toEqual(['api-key'])
+})
