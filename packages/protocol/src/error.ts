@@ -32,7 +32,8 @@ export const errorCodes = {
     status: 409,
     type: 'conflict_error',
     retryable: false,
-    meaning: 'The object has changed since the version that the request names.',
+    meaning:
+      'The object has changed since the version that the request names, or the `Idempotency-Key` is another request’s.',
   },
   too_large: {
     status: 413,

@@ -176,3 +176,21 @@ CREATE TABLE sdk_messages (
   body TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
 );
+
+-- POSTs that had an effect or an answer to repeat; see docs/reference/idempotency.md.
+CREATE TABLE requests (
+  -- A workspace and an Idempotency-Key; or, of requests without one, an API key and a path: then only the newest is here.
+  scope TEXT NOT NULL,
+  key TEXT NOT NULL,
+  request_id TEXT NOT NULL UNIQUE,
+  -- sha-256 of method, path and body, hex.
+  fingerprint TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  -- The store operation that had the effect, and JSON of its result until the answer takes its place.
+  operation TEXT,
+  result TEXT,
+  -- JSON of the answer as it was sent; null while none was.
+  answer TEXT,
+  PRIMARY KEY (scope, key)
+);
+CREATE INDEX requests_by_age ON requests (created_at);

@@ -12,6 +12,7 @@ import { createIds } from './domain/ids.ts'
 import { keyOf } from './domain/key.ts'
 import { createEngine } from './engine/create-engine.ts'
 import { createApp } from './http/app.ts'
+import { RequestNotes } from './http/request-notes.ts'
 import { addSdkMessages } from './http/sdk-messages.ts'
 import { addSessionEvents } from './http/session-events.ts'
 import { settings } from './settings.ts'
@@ -55,13 +56,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await prepareWorkspace(store, options.apiKey, { clock, ids })
   const { driver, gateway, logger } = options
   const epoch = await store.nextEpoch({})
+  const notes = opened.use(new RequestNotes({ store, clock, logger }))
   const engine = opened.use(await createEngine({ store, driver, gateway, clock, ids, logger, epoch }))
   const config = {
     listenHost: options.host,
     allowedHosts: options.allowedHosts,
     allowedOrigins: options.allowedOrigins,
   }
-  const app = createApp({ store, engine, config, clock, ids, logger }, addSessionEvents, addSdkMessages)
+  const app = createApp({ store, engine, notes, config, clock, ids, logger }, addSessionEvents, addSdkMessages)
   const http = createAdaptorServer({ fetch: app.fetch })
   if (!(http instanceof HttpServer)) throw new TypeError('the adaptor made another kind of server')
   const url = await listen(http, options)

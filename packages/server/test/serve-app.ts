@@ -9,12 +9,13 @@ import { BerthError } from '@berth/protocol'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import { pino } from 'pino'
-import { systemClock } from '../src/domain/clock.ts'
+import { type Clock, systemClock } from '../src/domain/clock.ts'
 import { createIds } from '../src/domain/ids.ts'
 import { newKey } from '../src/domain/key.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
 import type { HttpConfig } from '../src/http/context.ts'
+import { RequestNotes } from '../src/http/request-notes.ts'
 import { addSdkMessages } from '../src/http/sdk-messages.ts'
 import { addSessionEvents } from '../src/http/session-events.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
@@ -38,21 +39,33 @@ export function clientOf(url: string, key: string): Anthropic {
   return new Anthropic({ baseURL: url, apiKey: key, maxRetries: 0 })
 }
 
-export async function serveApp(config: Partial<HttpConfig> = {}): Promise<TestServer> {
+interface Surroundings {
+  /** Where the database is, and stays; default: a directory that ends with the server. */
+  readonly dir?: string
+  readonly clock?: Clock
+  /** Between two rounds in which notes of requests are let go. */
+  readonly roundMs?: number
+}
+
+export async function serveApp(
+  config: Partial<HttpConfig> = {},
+  { dir: givenDir, clock = systemClock, roundMs = 1_000 }: Surroundings = {},
+): Promise<TestServer> {
   await using cleanup = new AsyncDisposableStack()
-  const dir = await mkdtemp(join(tmpdir(), 'berth-http-'))
-  cleanup.defer(() => rm(dir, { recursive: true }))
+  const dir = givenDir ?? (await mkdtemp(join(tmpdir(), 'berth-http-')))
+  if (givenDir === undefined) cleanup.defer(() => rm(dir, { recursive: true }))
   const databasePath = join(dir, 'berth.db')
   const store = cleanup.use(await openSqliteStore(databasePath))
-  const ids = createIds(systemClock)
+  const ids = createIds(clock)
   const logged: string[] = []
   const logger = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) })
   const key = await addKey(store, 'wrkspc_test')
-  const parts = { store, clock: systemClock, ids, logger }
+  const parts = { store, clock, ids, logger }
+  const notes = cleanup.use(new RequestNotes({ ...parts, roundMs }))
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
   const engine = cleanup.use(await createEngine({ ...parts, driver: noSandboxes, gateway, epoch: 1 }))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, config: listening }, addSessionEvents, addSdkMessages)
+  const app = createApp({ ...parts, engine, notes, config: listening }, addSessionEvents, addSdkMessages)
   const server = createAdaptorServer({ fetch: app.fetch })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,15 +1,14 @@
 /** Puts the engine together: the feed, an actor per working session, the sandboxes, and the round that keeps them in order. */
-import { BerthError, isBerthError } from '@berth/protocol'
+import { isBerthError } from '@berth/protocol'
 import type { Committed } from '../store/session-log.ts'
 import { type ActorDeps, type EngineDeps, isoNow } from './deps.ts'
-import type { Engine, SessionChange, SessionRow } from './engine.ts'
+import type { Engine, SessionRow } from './engine.ts'
 import { Feed } from './feed.ts'
 import { Leases } from './leases.ts'
 import { Sandboxes } from './sandboxes.ts'
 import { isAtWork, SessionActor } from './session-actor.ts'
 
 const RECONCILE_EVERY_MS = 10_000
-const UPDATE_TRIES = 3
 
 /** Takes up what the server before left: its sandboxes are adopted, its unfinished sessions go on. */
 export async function createEngine(given: EngineDeps): Promise<Engine> {
@@ -27,13 +26,13 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
     return committed.row
   }
   return {
-    createSession: async (session) => {
+    createSession: async (session, once) => {
       const ids = { id: deps.ids.next('sesn'), threadId: deps.ids.next('sthr') }
-      return created(await deps.store.createSession({ ...session, ...ids, now: now() }))
+      return created(await deps.store.createSession({ ...session, ...ids, now: now() }, once))
     },
-    updateSession: async (key, change) => created(await updateSession(deps, key, change)),
-    archiveSession: async (key) => {
-      const committed = await deps.store.archiveSession({ ...key, now: now() })
+    updateSession: async (args, once) => created(await deps.store.updateSession({ ...args, now: now() }, once)),
+    archiveSession: async (key, once) => {
+      const committed = await deps.store.archiveSession({ ...key, now: now() }, once)
       const row = created(committed)
       feed.finish(key.sessionId)
       parts.end(key.sessionId, row.sandbox_id)
@@ -45,8 +44,8 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
       feed.finish(key.sessionId)
       parts.end(key.sessionId, sandboxId)
     },
-    sendEvents: async (args) => {
-      const { stored, ...committed } = await deps.store.acceptEvents({ ...args, now: now() })
+    sendEvents: async (args, once) => {
+      const { stored, ...committed } = await deps.store.acceptEvents({ ...args, now: now() }, once)
       parts.publish(committed)
       return stored
     },
@@ -92,6 +91,7 @@ class Actors implements AsyncDisposable {
 
   /** Tells watchers and the runner; and where that gave the session something to do, its actor. */
   publish(committed: Committed): void {
+    if (committed.isRepeat === true) return
     const actor = this.#actor(committed.row.id)
     actor.publish(committed)
     if (isAtWork(committed.row)) actor.wake()
@@ -128,25 +128,6 @@ class Actors implements AsyncDisposable {
     } catch (failure) {
       // The session was deleted meanwhile: nobody is left to tell.
       if (!isBerthError(failure, 'not_found')) throw failure
-    }
-  }
-}
-
-async function updateSession(
-  deps: ActorDeps,
-  key: { workspaceId: string; sessionId: string },
-  change: (row: SessionRow) => SessionChange | undefined,
-): Promise<Committed> {
-  for (let attempt = 1; ; attempt++) {
-    const row = await deps.store.findSession(key)
-    if (row === undefined) throw new BerthError('not_found', `session ${key.sessionId} does not exist`)
-    const wanted = change(row)
-    if (wanted === undefined) return { row, events: [], commands: [] }
-    const args = { ...key, expectedSeq: row.last_seq, change: wanted, now: isoNow(deps.clock) }
-    try {
-      return await deps.store.updateSession(args)
-    } catch (error) {
-      if (!isBerthError(error, 'conflict') || attempt === UPDATE_TRIES) throw error
     }
   }
 }

@@ -75,7 +75,7 @@ export const addAgents: AddRoutes = (app, deps) => {
   app.openapi(create, async (c) => {
     const workspaceId = c.get('workspaceId')
     const body = newAgent(c.req.valid('json'))
-    const stored = await store.createAgent({ workspaceId, id: deps.ids.next('agent'), body, now: now() })
+    const stored = await store.createAgent({ workspaceId, id: deps.ids.next('agent'), body, now: now() }, c.get('once'))
     return c.json(toWireAgent(stored), 200)
   })
 
@@ -102,12 +102,13 @@ export const addAgents: AddRoutes = (app, deps) => {
 
   app.openapi(update, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').agent_id }
-    return c.json(toWireAgent(await store.updateAgent({ ...key, change: c.req.valid('json'), now: now() })), 200)
+    const stored = await store.updateAgent({ ...key, change: c.req.valid('json'), now: now() }, c.get('once'))
+    return c.json(toWireAgent(stored), 200)
   })
 
   app.openapi(archive, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').agent_id }
-    return c.json(toWireAgent(await store.archiveAgent({ ...key, now: now() })), 200)
+    return c.json(toWireAgent(await store.archiveAgent({ ...key, now: now() }, c.get('once'))), 200)
   })
 
   app.openapi(versions, async (c) => {

@@ -8,6 +8,7 @@ import { readBody } from './body.ts'
 import type { AddRoutes, App, AppEnv, HttpDeps } from './context.ts'
 import { addEnvironments } from './environments.ts'
 import { answerError } from './errors.ts'
+import { exactlyOnce } from './exactly-once.ts'
 import { addHealth } from './health.ts'
 import { toInvalidRequest } from './issues.ts'
 import { addKeys } from './keys.ts'
@@ -41,6 +42,7 @@ export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
   app.use(answerOptions(() => methodsOf()))
   for (const path of guarded) app.use(path, authenticate(deps))
   app.use(readBody)
+  for (const path of guarded) app.use(path, exactlyOnce(deps))
   for (const add of [...resources, ...more]) add(app, deps)
 
   let known: ReturnType<typeof methodsByPath> | undefined

@@ -26,6 +26,7 @@ export const readBody = createMiddleware<AppEnv>(async (c, next) => {
   }
   const text = decode(bytes)
   checkDepth(text)
+  c.set('body', text)
   c.req.raw = new Request(c.req.raw, { method: c.req.method, body: text })
   return next()
 })

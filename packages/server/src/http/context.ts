@@ -5,11 +5,14 @@ import type { Logger } from 'pino'
 import type { Clock } from '../domain/clock.ts'
 import type { Ids } from '../domain/ids.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { Once } from '../store/run-once.ts'
 import type { Store } from '../store/store.ts'
+import type { RequestNotes } from './request-notes.ts'
 
 export interface HttpDeps {
   readonly store: Store
   readonly engine: Engine
+  readonly notes: RequestNotes
   readonly config: HttpConfig
   readonly clock: Clock
   readonly ids: Ids
@@ -33,6 +36,10 @@ export interface AppEnv {
     /** Of the key that the request came with; set on every route that asks for one. */
     workspaceId: string
     keyId: string
+    /** The body's text; absent where there was none. */
+    body?: string
+    /** For the one call to store or engine with which a POST has its effect. */
+    once?: Once
   }
 }
 

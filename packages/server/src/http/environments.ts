@@ -79,7 +79,10 @@ export const addEnvironments: AddRoutes = (app, deps) => {
   app.openapi(create, async (c) => {
     const workspaceId = c.get('workspaceId')
     const body = newEnvironment(c.req.valid('json'))
-    const stored = await store.createEnvironment({ workspaceId, id: deps.ids.next('env'), body, now: now() })
+    const stored = await store.createEnvironment(
+      { workspaceId, id: deps.ids.next('env'), body, now: now() },
+      c.get('once'),
+    )
     return c.json(toWireEnvironment(stored), 200)
   })
 
@@ -105,13 +108,13 @@ export const addEnvironments: AddRoutes = (app, deps) => {
 
   app.openapi(update, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').environment_id }
-    const stored = await store.updateEnvironment({ ...key, change: c.req.valid('json'), now: now() })
+    const stored = await store.updateEnvironment({ ...key, change: c.req.valid('json'), now: now() }, c.get('once'))
     return c.json(toWireEnvironment(stored), 200)
   })
 
   app.openapi(archive, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').environment_id }
-    return c.json(toWireEnvironment(await store.archiveEnvironment({ ...key, now: now() })), 200)
+    return c.json(toWireEnvironment(await store.archiveEnvironment({ ...key, now: now() }, c.get('once'))), 200)
   })
 
   app.openapi(remove, async (c) => {

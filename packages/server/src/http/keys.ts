@@ -1,4 +1,5 @@
 import { createRoute } from '@hono/zod-openapi'
+import { BerthError } from '@berth/protocol'
 import { apiKey, type ApiKey, createdKey, createKeyBody } from '@berth/protocol/api/key'
 import { limitQuery, pageOf, pageQuery } from '@berth/protocol/api/page'
 import { idText } from '@berth/protocol/api/text'
@@ -43,7 +44,9 @@ export const addKeys: AddRoutes = (app, deps) => {
     const { key, hash, hint } = newKey()
     const { name } = c.req.valid('json')
     const workspaceId = c.get('workspaceId')
-    const stored = await store.createKey({ workspaceId, id: deps.ids.next('apikey'), name, hash, hint, now: now() })
+    const id = deps.ids.next('apikey')
+    const stored = await store.createKey({ workspaceId, id, name, hash, hint, now: now() }, c.get('once'))
+    if (stored.id !== id) throw madeBefore(stored.id)
     c.header('cache-control', 'no-store')
     return c.json({ ...toWireKey(stored), key }, 200)
   })
@@ -58,9 +61,18 @@ export const addKeys: AddRoutes = (app, deps) => {
 
   app.openapi(revoke, async (c) => {
     const workspaceId = c.get('workspaceId')
-    const stored = await store.revokeKey({ workspaceId, id: c.req.valid('param').key_id, now: now() })
+    const stored = await store.revokeKey({ workspaceId, id: c.req.valid('param').key_id, now: now() }, c.get('once'))
     return c.json(toWireKey(stored), 200)
   })
+}
+
+/** The request has made its key when it came first, and no copy of that answer exists. */
+function madeBefore(id: string): BerthError {
+  return new BerthError(
+    'conflict',
+    `the API key ${id} was made by this very request, and only its first answer held the key: revoke it and make another`,
+    { details: { error_code: 'api_key_already_created', id } },
+  )
 }
 
 function toWireKey({ ord: _ord, ...stored }: StoredKey): ApiKey {

@@ -9,7 +9,8 @@ export function requestId(deps: HttpDeps): MiddlewareHandler<AppEnv> {
     c.set('requestId', id)
     const start = deps.clock.now().getTime()
     await next().catch(asError)
-    c.header('request-id', id)
+    // An answer that is repeated has the id that it had at first.
+    c.header('request-id', c.get('requestId'))
     const ms = deps.clock.now().getTime() - start
     deps.logger.debug({ requestId: id, method: c.req.method, path: c.req.path, status: c.res.status, ms }, 'request')
   })

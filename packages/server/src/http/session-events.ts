@@ -73,7 +73,7 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
   app.openapi(send, async (c) => {
     const { events } = c.req.valid('json')
     const key = { workspaceId: c.var.workspaceId, sessionId: c.req.valid('param').session_id }
-    return c.json({ data: await deps.engine.sendEvents({ ...key, events }) }, 200)
+    return c.json({ data: await deps.engine.sendEvents({ ...key, events }, c.get('once')) }, 200)
   })
   app.openapi(listRoute, async (c) => {
     const sessionId = c.req.valid('param').session_id

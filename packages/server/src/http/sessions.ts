@@ -9,7 +9,6 @@ import {
   versionQuery,
 } from '@berth/protocol/api/page'
 import {
-  type CreateSessionBody,
   createSessionBody,
   session,
   sessionDeleted,
@@ -18,19 +17,9 @@ import {
 } from '@berth/protocol/api/session'
 import { idText } from '@berth/protocol/api/text'
 import { z } from 'zod'
-import { toWireAgent } from '../domain/agent.ts'
-import { parseEnvironmentBody } from '../domain/environment.ts'
 import { type ListRequest, toBidirectionalPage, toWindow } from '../domain/page.ts'
-import { invalid } from '../domain/refusal.ts'
-import {
-  refuseUnsupportedSession,
-  resolveSessionAgent,
-  sessionChanges,
-  type StoredSession,
-  toWireSession,
-} from '../domain/session.ts'
-import type { NewSession } from '../engine/engine.ts'
-import type { AddRoutes, HttpDeps } from './context.ts'
+import { type StoredSession, toWireSession } from '../domain/session.ts'
+import type { AddRoutes } from './context.ts'
 import { answers, jsonBody, security } from './route.ts'
 
 const params = z.object({ session_id: idText })
@@ -112,8 +101,8 @@ export const addSessions: AddRoutes = (app, deps) => {
   const toWire = (row: StoredSession) => toWireSession(row, deps.clock.now())
 
   app.openapi(create, async (c) => {
-    const resolved = await resolveNewSession(deps, c.get('workspaceId'), c.req.valid('json'))
-    return c.json(toWire(await engine.createSession(resolved)), 200)
+    const args = { workspaceId: c.get('workspaceId'), body: c.req.valid('json') }
+    return c.json(toWire(await engine.createSession(args, c.get('once'))), 200)
   })
 
   app.openapi(list, async (c) => {
@@ -132,13 +121,12 @@ export const addSessions: AddRoutes = (app, deps) => {
 
   app.openapi(update, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), sessionId: c.req.valid('param').session_id }
-    const body = c.req.valid('json')
-    return c.json(toWire(await engine.updateSession(key, (row) => sessionChanges(row, body))), 200)
+    return c.json(toWire(await engine.updateSession({ ...key, body: c.req.valid('json') }, c.get('once'))), 200)
   })
 
   app.openapi(archive, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), sessionId: c.req.valid('param').session_id }
-    return c.json(toWire(await engine.archiveSession(key)), 200)
+    return c.json(toWire(await engine.archiveSession(key, c.get('once'))), 200)
   })
 
   app.openapi(remove, async (c) => {
@@ -146,30 +134,6 @@ export const addSessions: AddRoutes = (app, deps) => {
     await engine.deleteSession(key)
     return c.json({ id: key.sessionId, type: 'session_deleted' as const }, 200)
   })
-}
-
-async function resolveNewSession(deps: HttpDeps, workspaceId: string, body: CreateSessionBody): Promise<NewSession> {
-  refuseUnsupportedSession(body)
-  const { id, version } = typeof body.agent === 'string' ? { id: body.agent, version: undefined } : body.agent
-  const [storedAgent, environment] = await Promise.all([
-    deps.store.getAgent({ workspaceId, id, version }),
-    deps.store.getEnvironment({ workspaceId, id: body.environment_id }),
-  ])
-  if (storedAgent.archived_at !== null) throw invalid('agent', `${storedAgent.id} is archived`)
-  if (environment.archived_at !== null) {
-    throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
-  }
-  return {
-    workspaceId,
-    environmentId: environment.id,
-    environmentConfig: parseEnvironmentBody(environment.body).config,
-    agentId: storedAgent.id,
-    agentVersion: storedAgent.version,
-    agent: resolveSessionAgent(toWireAgent(storedAgent), body.agent, body.berth?.limits),
-    title: body.title ?? null,
-    metadata: body.metadata ?? {},
-    initialEvents: body.initial_events ?? [],
-  }
 }
 
 function toListRequest(workspaceId: string, query: ListQuery): ListRequest {

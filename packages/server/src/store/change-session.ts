@@ -1,29 +1,25 @@
 /** Changes to a session as a whole: update, archive, delete. */
 import { BerthError } from '@berth/protocol'
 import type { SessionEvent } from '@berth/protocol/api/event'
-import { sessionAgent } from '@berth/protocol/api/session'
+import type { UpdateSessionBody } from '@berth/protocol/api/session'
 import { newId } from '../domain/ids.ts'
+import { sessionChanges } from '../domain/session.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
 export interface UpdateSessionArgs {
   readonly workspaceId: string
   readonly sessionId: string
-  /** Row version that the change was computed from. */
-  readonly expectedSeq: number
-  readonly change: {
-    readonly title?: string | null
-    readonly metadata?: Readonly<Record<string, string>>
-    readonly agent?: object
-  }
+  readonly body: UpdateSessionBody
   readonly now: string
 }
 
-/** `conflict` when the log has moved on since `expectedSeq`. */
+/** An update that changes nothing is no event. */
 export async function updateSession(db: Db, args: UpdateSessionArgs): Promise<Committed> {
   const log = await SessionLog.load(db, args)
-  if (log.row.last_seq !== args.expectedSeq) throw new BerthError('conflict', 'the session has changed meanwhile')
-  const { title, metadata, agent } = args.change
+  const changes = sessionChanges(log.row, args.body)
+  if (changes === undefined) return unchanged(log)
+  const { title, metadata, agent } = changes
   if (title !== undefined) log.row.title = title
   if (metadata !== undefined) log.row.metadata = JSON.stringify(metadata)
   if (agent !== undefined) log.row.agent = JSON.stringify(agent)
@@ -31,10 +27,14 @@ export async function updateSession(db: Db, args: UpdateSessionArgs): Promise<Co
     id: newId('sevt'),
     type: 'session.updated',
     ...(title === undefined ? {} : { title }),
-    ...(metadata === undefined || Object.keys(metadata).length === 0 ? {} : { metadata: { ...metadata } }),
-    ...(agent === undefined ? {} : { agent: sessionAgent.parse(agent) }),
+    ...(metadata === undefined || Object.keys(metadata).length === 0 ? {} : { metadata }),
+    ...(agent === undefined ? {} : { agent }),
   })
   return log.save()
+}
+
+function unchanged(log: SessionLog): Committed {
+  return { row: log.row, events: [], commands: [] }
 }
 
 interface EndSessionArgs {
@@ -52,7 +52,7 @@ function checkNotRunning(log: SessionLog, verb: string): void {
 /** Archiving what is archived changes nothing. */
 export async function archiveSession(db: Db, args: EndSessionArgs): Promise<Committed> {
   const log = await SessionLog.load(db, args)
-  if (log.row.archived_at !== null) return { row: log.row, events: [], commands: [] }
+  if (log.row.archived_at !== null) return unchanged(log)
   checkNotRunning(log, 'archive')
   log.row.archived_at = args.now
   if (log.row.status !== 'terminated') log.toTerminated()

@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import type { ClientEvent } from '@berth/protocol/api/client-event'
+import type { CreateSessionBody } from '@berth/protocol/api/session'
+import { toWireAgent } from '../domain/agent.ts'
+import { parseEnvironmentBody } from '../domain/environment.ts'
+import { invalid } from '../domain/refusal.ts'
+import { refuseUnsupportedSession, resolveSessionAgent } from '../domain/session.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import { acceptInto } from './accept-events.ts'
+import { getAgent } from './agents.ts'
+import { getEnvironment } from './environments.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -9,31 +15,33 @@ export interface CreateSessionArgs {
   readonly id: string
   readonly threadId: string
   readonly workspaceId: string
-  readonly environmentId: string
-  readonly environmentConfig: object
-  readonly agentId: string
-  readonly agentVersion: number
-  readonly agent: object
-  readonly title: string | null
-  readonly metadata: Readonly<Record<string, string>>
-  readonly initialEvents: readonly ClientEvent[]
+  readonly body: CreateSessionBody
   readonly now: string
 }
 
-/** The session and its initial events, as one. */
+/** The session and its initial events, as one. It keeps copies of the agent and of the environment's config as they stand now. */
 export async function createSession(db: Db, args: CreateSessionArgs): Promise<Committed> {
+  const { workspaceId, body } = args
+  refuseUnsupportedSession(body)
+  const { id: agentId, version } = typeof body.agent === 'string' ? { id: body.agent, version: undefined } : body.agent
+  const agent = await getAgent(db, { workspaceId, id: agentId, version })
+  const environment = await getEnvironment(db, { workspaceId, id: body.environment_id })
+  if (agent.archived_at !== null) throw invalid('agent', `${agent.id} is archived`)
+  if (environment.archived_at !== null) {
+    throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
+  }
   const row = await db
     .insertInto('sessions')
     .values({
       id: args.id,
-      workspace_id: args.workspaceId,
-      environment_id: args.environmentId,
-      environment: JSON.stringify(args.environmentConfig),
-      agent_id: args.agentId,
-      agent_version: args.agentVersion,
-      agent: JSON.stringify(args.agent),
-      title: args.title,
-      metadata: JSON.stringify(args.metadata),
+      workspace_id: workspaceId,
+      environment_id: environment.id,
+      environment: JSON.stringify(parseEnvironmentBody(environment.body).config),
+      agent_id: agent.id,
+      agent_version: agent.version,
+      agent: JSON.stringify(resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)),
+      title: body.title ?? null,
+      metadata: JSON.stringify(body.metadata ?? {}),
       status: 'idle',
       stop_reason: null,
       created_at: args.now,
@@ -61,6 +69,6 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
     .returningAll()
     .executeTakeFirstOrThrow()
   const log = new SessionLog(db, row, args.now)
-  for (const event of args.initialEvents) await acceptInto(db, log, event)
+  for (const event of body.initial_events ?? []) await acceptInto(db, log, event)
   return log.save()
 }

@@ -11,6 +11,7 @@ import * as keys from './keys.ts'
 import * as leases from './leases.ts'
 import { limitTurn } from './limit-turn.ts'
 import * as meta from './meta.ts'
+import * as requests from './requests.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
 import * as workspaces from './workspaces.ts'
@@ -22,6 +23,7 @@ export const operations = {
   ...keys,
   ...leases,
   ...meta,
+  ...requests,
   ...sandboxes,
   ...sessions,
   ...workspaces,

@@ -102,4 +102,14 @@ export interface Database {
   transcripts: { session_id: string; path: string; start: number; length: number; text: string }
   outbox: { session_id: string; seq: number; body: string }
   sdk_messages: { session_id: string; seq: number; body: string }
+  requests: {
+    scope: string
+    key: string
+    request_id: string
+    fingerprint: string
+    created_at: string
+    operation: string | null
+    result: string | null
+    answer: string | null
+  }
 }

@@ -28,6 +28,8 @@ export interface Committed {
   readonly row: SessionRow
   readonly events: readonly SessionEvent[]
   readonly commands: readonly { readonly seq: number; readonly body: Command }[]
+  /** A result that is told again: what came of it was published when it happened, and the row is as it was then. */
+  readonly isRepeat?: true
 }
 
 export class SessionLog {

@@ -1,6 +1,7 @@
 /** Runs a batch of store calls in one transaction, each in a savepoint of its own, so that one that fails undoes itself alone. */
 import { isBerthError } from '@berth/protocol'
 import { operations } from '../operations.ts'
+import { runOnce } from '../run-once.ts'
 import type { Db } from '../store.ts'
 import type { Connection } from './connection.ts'
 import type { Answer, Call, Failure } from './messages.ts'
@@ -31,7 +32,9 @@ async function answerOne({ raw, db }: Connection, call: Call): Promise<Answer> {
   try {
     // The main thread's `Store` type has checked the arguments against this very operation.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    const value = await operation(db, call.args as never)
+    const run = () => operation(db, call.args as never)
+    const { once } = call
+    const value = once === undefined ? await run() : await runOnce(db, once, { operation: call.operation, run })
     raw.exec('RELEASE call')
     return { id: call.id, ok: true, value }
   } catch (error) {

@@ -1,5 +1,6 @@
 /** What main thread and store worker post to each other. */
 import type { ErrorCode } from '@berth/protocol'
+import type { Once } from '../run-once.ts'
 
 export interface WorkerOptions {
   readonly path: string
@@ -10,6 +11,7 @@ export interface Call {
   readonly id: number
   readonly operation: string
   readonly args: unknown
+  readonly once: Once | undefined
 }
 
 export type ToWorker = { readonly type: 'call'; readonly call: Call } | { readonly type: 'close' }

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { once } from 'node:events'
 import { BerthError } from '@berth/protocol'
 import { operations } from '../operations.ts'
+import type { Once } from '../run-once.ts'
 import { isRead, type Store } from '../store.ts'
 import type { Answer, Failure, FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 
@@ -15,7 +16,7 @@ export async function openSqliteStore(path: string): Promise<Store> {
   const calls = Object.fromEntries(
     Object.keys(operations).map((name) => {
       const worker = isRead(name) ? reader : writer
-      return [name, (args: unknown) => worker.call(name, args)]
+      return [name, (args: unknown, once?: Once) => worker.call(name, args, once)]
     }),
   )
   const dispose = async (): Promise<void> => {
@@ -28,7 +29,7 @@ export async function openSqliteStore(path: string): Promise<Store> {
 }
 
 interface WorkerClient {
-  call(operation: string, args: unknown): Promise<unknown>
+  call(operation: string, args: unknown, once: Once | undefined): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -66,14 +67,14 @@ async function openWorker(options: WorkerOptions): Promise<WorkerClient> {
   await ready.promise
 
   return {
-    call: (operation, args) => {
+    call: (operation, args, once) => {
       if (ended !== undefined) return Promise.reject(ended)
       if (waiting.size >= MAX_OUTSTANDING)
         return Promise.reject(new BerthError('unavailable', 'the store is overloaded'))
       const id = ++lastId
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject })
-        worker.postMessage({ type: 'call', call: { id, operation, args } } satisfies ToWorker)
+        worker.postMessage({ type: 'call', call: { id, operation, args, once } } satisfies ToWorker)
       })
     },
     close: async () => {
