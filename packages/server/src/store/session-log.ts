@@ -153,7 +153,8 @@ export class SessionLog {
   async save(): Promise<Committed> {
     const { row } = this
     row.turn = JSON.stringify(this.turn)
-    row.updated_at = this.now
+    // What clients cannot see, such as a piece of the transcript, is no update to them.
+    if (this.#events.length > 0) row.updated_at = this.now
     const session_id = row.id
     if (this.#fresh.length > 0) await this.#db.insertInto('events').values(this.#fresh).execute()
     if (this.#commands.length > 0) {
