@@ -30,6 +30,7 @@ const findings = z.object({
   gateway: z.record(word, z.union([z.number(), word])),
 })
 
+let held: AsyncDisposableStack
 let berth: TestBerth
 let found: z.infer<typeof findings>
 let callsBefore: number
@@ -57,9 +58,9 @@ beforeAll(async () => {
   const command = `/opt/berth/node probe.mjs ${port} ${abstract} ${hostFile} ${process.pid}`
   const turn = await berth.runTurn(id, ['Probe', tool('Bash', { command })])
   found = findings.parse(JSON.parse(textOf(onlyOf(turn, 'agent.tool_result').content)))
-  opened.move()
+  held = opened.move()
 })
-afterAll(() => berth[Symbol.asyncDispose]())
+afterAll(() => held.disposeAsync())
 
 test('it is nobody: no capability, no way to one, no uid of the host', () => {
   expect(found.identity).toMatchObject({

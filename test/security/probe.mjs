@@ -54,9 +54,10 @@ function ask(path, { method = 'POST', headers = {}, body = '{}' } = {}) {
 }
 
 const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-const nameOf = (pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, 3).join(' ')
+const nameOf = (pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
 const names = new Map(pids.map((pid) => [pid, attempt(() => nameOf(pid)) === 'ok' ? nameOf(pid) : '']))
-const runner = [...names].find(([, name]) => name.startsWith('/opt/berth/node /opt/berth/runner.mjs'))?.[0] ?? ''
+const runner = [...names].find(([, name]) => /^\/opt\/berth\/node .*\/runner\.mjs/.test(name))?.[0]
+if (runner === undefined) throw new Error('the runner is not to be seen')
 
 const into = (dir) =>
   attempt(() => {

@@ -1,56 +1,68 @@
 import { describe, expect } from 'vitest'
+import type { StreamEvent } from '../../harness/event-collector.ts'
 import { tool } from '../../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
 import { story } from '../../harness/story.ts'
+import type { TestBerth } from '../../harness/test-berth.ts'
 
 const busy = 'while :; do sleep 0.05; done'
 
+/** One try more was announced, with this reason. */
+function expectRetried(turn: readonly StreamEvent[], reason: RegExp): void {
+  expect(onlyOf(turn, 'session.error').error).toMatchObject({
+    type: 'unknown_error',
+    retry_status: { type: 'retrying' },
+    message: expect.stringMatching(reason),
+  })
+  const changes = turn.map(({ type }) => type).filter((type) => type.startsWith('session.status'))
+  expect(changes).toEqual([
+    'session.status_running',
+    'session.status_rescheduled',
+    'session.status_running',
+    'session.status_idle',
+  ])
+  expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'end_turn' })
+}
+
 describe('a CLI that is killed', () => {
-  story(
-    'in the middle of an answer: the turn ends with an error that says so, and the conversation goes on',
-    async ({ berth }) => {
-      const { id } = await berth.createSession()
-      await using events = await berth.watch(id, { event_deltas: ['agent.message'] })
-      await berth.send(id, ['First', '::slow 50', '::chunks 200', `::repeat 200 word`])
-      await events.first('event_delta')
-      const sandbox = await SessionSandbox.of(berth.traces, id)
-      process.kill((await sandbox.cli()).pid, 'SIGKILL')
-      const turn = await events.turn()
-      expect(onlyOf(turn, 'session.error').error).toMatchObject({
-        type: 'unknown_error',
-        retry_status: { type: 'exhausted' },
-        message: expect.stringContaining('SIGKILL'),
-      })
-      expect(onlyOf(turn, 'span.model_request_end').is_error).toBe(true)
-      expect(messagesOf(turn)).toEqual([])
-      expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'retries_exhausted' })
-      const next = await berth.runTurn(id, ['Second', '::text {{prompt:1}}'])
-      expect(messagesOf(next)).toEqual(['First'])
-    },
-  )
+  story('in the middle of an answer: the session says so, and the agent answers again', async ({ berth }) => {
+    const { id } = await berth.createSession()
+    await using events = await berth.watch(id, { event_deltas: ['agent.message'] })
+    await berth.send(id, ['First', '::slow 50', '::chunks 60', '::repeat 60 word'])
+    await events.first('event_delta')
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    process.kill((await sandbox.cli()).pid, 'SIGKILL')
+    const turn = await events.turn()
+    expectRetried(turn, /SIGKILL/)
+    expect(ofType(turn, 'span.model_request_end').map(({ is_error }) => is_error)).toEqual([true, false])
+    expect(messagesOf(turn)).toEqual([Array.from({ length: 60 }, () => 'word').join(' ')])
+    const next = await berth.runTurn(id, ['Second', '::text {{prompt:1}}'])
+    expect(messagesOf(next)).toEqual(['First'])
+  })
 
   story(
-    'in the middle of a tool: its outcome is said to be unknown, and nothing of it is left running',
+    'in the middle of a tool: its outcome is said to be unknown, it is not run again, and nothing of it is left',
     async ({ berth }) => {
       const { id } = await berth.createSession()
       await using events = await berth.watch(id)
-      await berth.send(id, ['First', tool('Bash', { command: `echo x >> /workspace/effects; ${busy} # kept-running` })])
+      const call = tool('Bash', { command: `echo x >> /workspace/effects; ${busy} # kept-running` })
+      await berth.send(id, ['First', call, '::next', '::text Went on.'])
       const sandbox = await SessionSandbox.of(berth.traces, id)
       await sandbox.tool('kept-running')
       const cli = await sandbox.cli()
       process.kill(cli.pid, 'SIGKILL')
       const turn = await events.turn()
-      const call = onlyOf(turn, 'agent.tool_use')
-      const result = onlyOf(turn, 'agent.tool_result')
-      expect(result).toMatchObject({ tool_use_id: call.id, is_error: true })
-      expect(textOf(result.content)).toContain('unknown')
-      expect(onlyOf(turn, 'session.error').error.message).toContain('SIGKILL')
+      expectRetried(turn, /SIGKILL/)
+      const { tool_use_id, is_error, content } = onlyOf(turn, 'agent.tool_result')
+      expect({ tool_use_id, is_error }).toEqual({ tool_use_id: onlyOf(turn, 'agent.tool_use').id, is_error: true })
+      expect(textOf(content)).toContain('unknown')
+      expect(messagesOf(turn)).toEqual(['Went on.'])
       const left = (await sandbox.processes()).flatMap(({ args }) => args)
       expect(left.filter((arg) => arg.includes('kept-running'))).toEqual([])
       const next = await berth.runTurn(id, [
         'Second',
-        tool('Bash', { command: 'cat /workspace/effects' }),
+        tool('Bash', { command: 'cat effects' }),
         '::next',
         '::text {{result}}',
       ])
@@ -59,79 +71,87 @@ describe('a CLI that is killed', () => {
     },
   )
 
-  story('while nothing runs: the session says so, and the next message starts another', async ({ berth }) => {
+  story('just as a message comes: the message is answered once', async ({ berth }) => {
     const { id } = await berth.createSession()
     await berth.runTurn(id, 'First')
     const sandbox = await SessionSandbox.of(berth.traces, id)
     const cli = await sandbox.cli()
-    await using events = await berth.watch(id)
     process.kill(cli.pid, 'SIGKILL')
-    await events.first('session.error')
-    expect((await berth.client.beta.sessions.retrieve(id)).status).toBe('idle')
-    const next = await berth.runTurn(id, ['Second', '::text {{prompt:1}}'])
-    expect(messagesOf(next)).toEqual(['First'])
+    const turn = await berth.runTurn(id, ['Racing', '::text Answered {{prompt:1}}.'])
+    expect(messagesOf(turn)).toEqual(['Answered First.'])
     expect((await sandbox.cli()).pid).not.toBe(cli.pid)
+    expect(messagesOf(await berth.runTurn(id, ['Third', '::text {{turns}}']))).toEqual(['3'])
+    expect(berth.modelCalls('Racing')).toHaveLength(1)
+  })
+})
+
+describe('an agent', () => {
+  story('that kills all it can ends its own CLI and nothing more, and is told so', async ({ berth }) => {
+    const { id } = await berth.createSession()
+    const turn = await berth.runTurn(id, ['Kill', tool('Bash', { command: 'kill -9 -1' }), '::next', '::text Went on.'])
+    expectRetried(turn, /SIGKILL/)
+    expect(onlyOf(turn, 'agent.tool_result').is_error).toBe(true)
+    expect(messagesOf(turn)).toEqual(['Went on.'])
   })
 
-  story.skip(
-    'just as a message comes: the message is answered, or the session says that it was not',
+  story(
+    'that breaks what its CLI needs: the turn is given up after three tries, each time it is said why',
     async ({ berth }) => {
       const { id } = await berth.createSession()
-      await berth.runTurn(id, 'First')
+      await berth.runTurn(id, ['Break', tool('Bash', { command: 'chmod 000 /workspace' })])
       const sandbox = await SessionSandbox.of(berth.traces, id)
       process.kill((await sandbox.cli()).pid, 'SIGKILL')
-      const turn = await berth.runTurn(id, ['Second', '::text Answered.'])
-      if (messagesOf(turn).length > 0) expect(messagesOf(turn)).toEqual(['Answered.'])
-      else {
-        expect(ofType(turn, 'session.error')[0]?.error.message).toContain('SIGKILL')
-        expect(turn.at(-1)).toMatchObject({ stop_reason: { type: 'retries_exhausted' } })
+      for (const prompt of ['One', 'Two']) {
+        const turn = await berth.runTurn(id, prompt)
+        const errors = ofType(turn, 'session.error').map(({ error }) => error)
+        expect(errors.map(({ retry_status }) => retry_status.type)).toEqual(['retrying', 'retrying', 'exhausted'])
+        expect(errors.at(-1)?.message).toMatch(/could not start.*workspace/)
+        expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'retries_exhausted' })
       }
-      expect(messagesOf(await berth.runTurn(id, ['Third', '::text Here.']))).toEqual(['Here.'])
     },
   )
 })
 
-describe('an agent that kills all it can', () => {
-  story('ends its own CLI and nothing more', async ({ berth }) => {
-    const { id } = await berth.createSession()
-    const turn = await berth.runTurn(id, ['Kill', tool('Bash', { command: 'kill -9 -1' })])
-    expect(onlyOf(turn, 'session.error').error.message).toContain('SIGKILL')
-    expect(onlyOf(turn, 'agent.tool_result').is_error).toBe(true)
-    expect(messagesOf(await berth.runTurn(id, ['And now', '::text {{prompt:1}}']))).toEqual(['Kill'])
-  })
-})
-
-describe('an agent that breaks what its CLI needs', () => {
-  story('is told why the CLI cannot start, each time anew, and at once', async ({ berth }) => {
-    const { id } = await berth.createSession()
-    await berth.runTurn(id, ['Break', tool('Bash', { command: 'chmod 000 /workspace' })])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    await using events = await berth.watch(id)
-    process.kill((await sandbox.cli()).pid, 'SIGKILL')
-    await events.first('session.error')
-    for (const prompt of ['One', 'Two']) {
-      const turn = await berth.runTurn(id, prompt)
-      const { error } = onlyOf(turn, 'session.error')
-      expect(error.message).toMatch(/could not start.*workspace/)
-      expect(error.retry_status).toEqual({ type: 'exhausted' })
-      expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'retries_exhausted' })
-    }
-  })
-})
-
 describe('a sandbox that is destroyed', () => {
-  story('under a running turn ends the session with an error that says so', async ({ berth }) => {
+  /** Long enough to be killed; where it is run once more, it ends. */
+  const long = tool('Bash', { command: 'for n in $(seq 200); do sleep 0.05; done # kept-running' })
+
+  async function destroyDuring(berth: TestBerth, prompt: readonly string[]): Promise<StreamEvent[]> {
     const { id } = await berth.createSession()
     await using events = await berth.watch(id)
-    await berth.send(id, ['First', tool('Bash', { command: `${busy} # kept-running` })])
+    await berth.send(id, prompt)
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('kept-running')
     process.kill(await sandbox.shimPid(), 'SIGKILL')
-    await events.finished()
-    expect(onlyOf(events.events, 'session.error').error).toMatchObject({ retry_status: { type: 'terminal' } })
-    expect(onlyOf(events.events, 'agent.tool_result')).toMatchObject({ is_error: true })
-    expect(events.events.at(-1)?.type).toBe('session.status_terminated')
-    expect((await berth.client.beta.sessions.retrieve(id)).status).toBe('terminated')
-    await expect(berth.send(id, 'More')).rejects.toMatchObject({ status: 400, type: 'invalid_request_error' })
+    const turn = await events.turn(0, AbortSignal.timeout(50_000))
+    expectRetried(turn, /sandbox was lost/)
+    expect((await SessionSandbox.of(berth.traces, id)).ref.id).not.toBe(sandbox.ref.id)
+    return turn
+  }
+
+  /** What the model was told after the loss. */
+  function toldOf(berth: TestBerth, firstLine: string): string {
+    return JSON.stringify(berth.modelCalls(firstLine).map(({ last_user }) => last_user))
+  }
+
+  story(
+    'under a running turn: the session says so, and the agent goes on in another, told what is unknown',
+    async ({ berth }) => {
+      const quick = tool('Bash', { command: 'echo quick' })
+      const turn = await destroyDuring(berth, ['Moving', quick, '::next', long, '::next', '::text Went on.'])
+      expect(
+        ofType(turn, 'agent.tool_result')
+          .map(({ is_error }) => is_error)
+          .slice(0, 2),
+      ).toEqual([false, true])
+      expect(messagesOf(turn)).toEqual(['Went on.'])
+      expect(toldOf(berth, 'Moving')).toMatch(/sandbox was lost.*kept-running/)
+    },
+  )
+
+  // A first tool can begin before the input's line of the transcript is shipped: the input is then handed over as if nothing had run.
+  story.skip('during the first tool of a turn: that this had begun is not hidden from the agent', async ({ berth }) => {
+    await destroyDuring(berth, ['Hiding', long, '::next', '::text Went on.'])
+    expect(toldOf(berth, 'Hiding')).toMatch(/outcome is unknown/)
   })
 })

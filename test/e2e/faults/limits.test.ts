@@ -1,6 +1,6 @@
 import { readCgroups } from '@berth/sandbox/oci/cgroup'
 import { describe, expect } from 'vitest'
-import type { EventCollector, StreamEvent } from '../../harness/event-collector.ts'
+import type { StreamEvent } from '../../harness/event-collector.ts'
 import { message, tool } from '../../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
@@ -24,37 +24,17 @@ const resultsOf = (turn: readonly StreamEvent[]): string[] =>
   ofType(turn, 'agent.tool_result').map(({ content }) => textOf(content))
 const endOf = (turn: readonly StreamEvent[]) => onlyOf(turn, 'session.status_idle').stop_reason
 
-/** Everything until the turn, or the session, is over. */
-function untilEnd(events: EventCollector): Promise<StreamEvent[]> {
-  return events.until('the turn is over', () => {
-    const over = events.events.some(
-      ({ type }) => type === 'session.status_idle' || type === 'session.status_terminated',
-    )
-    return over ? events.events : undefined
-  })
-}
-
-function expectLost(turn: readonly StreamEvent[]): void {
-  expect(onlyOf(turn, 'session.error').error).toMatchObject({
-    message: expect.stringContaining('lost'),
-    retry_status: { type: 'terminal' },
-  })
-  const calls = ofType(turn, 'agent.tool_use').map(({ id }) => id)
-  expect(ofType(turn, 'agent.tool_result').map(({ tool_use_id }) => tool_use_id)).toEqual(calls)
-  expect(turn.at(-1)?.type).toBe('session.status_terminated')
-}
-
 describe('a tool that takes more than its sandbox has', () => {
   story('of memory is ended by itself, in a sandbox that is large enough for its CLI', async ({ berth }) => {
     const id = await sessionWith(berth, { memory_mib: 512 })
     const hog = bash('head -c 2000000000 /dev/zero | tail -n 1 | wc -c; echo "ended with ${PIPESTATUS[1]}"')
     await using events = await berth.watch(id)
     await berth.send(id, ['Take memory', hog, '::next', '::text Went on.'])
-    const turn = await untilEnd(events)
-    // With version 2 of cgroups the kernel ends the sandbox as a whole.
-    if ((await readCgroups()).version === 'v2') return expectLost(turn)
-    expect(resultsOf(turn)).toEqual(['0\nended with 137'])
+    const turn = await events.turn()
     expect(messagesOf(turn)).toEqual(['Went on.'])
+    // With version 2 of cgroups the kernel ends the sandbox as a whole.
+    if ((await readCgroups()).version === 'v2') return
+    expect(resultsOf(turn)).toEqual(['0\nended with 137'])
   })
 
   story('of memory in the smallest sandbox: whatever is ended for it, it is said', async ({ berth }) => {
@@ -63,12 +43,12 @@ describe('a tool that takes more than its sandbox has', () => {
     await using events = await berth.watch(id)
     const hogs = Array.from({ length: 20 }, () => hog).join(' ')
     await berth.send(id, ['Take memory', bash(`${hogs} wait`), '::next', '::text Went on.'])
-    const turn = await untilEnd(events)
-    if (turn.at(-1)?.type === 'session.status_terminated') return expectLost(turn)
-    const errors = ofType(turn, 'session.error')
-    if (errors.length === 0) expect(messagesOf(turn)).toEqual(['Went on.'])
-    else expect(errors[0]?.error.message).toContain('SIGKILL')
-    expect(messagesOf(await berth.runTurn(id, ['And now', '::text Here.']))).toEqual(['Here.'])
+    const turn = await events.turn()
+    // The kernel chooses: a hog, the CLI, or the runner and so the sandbox. What is lost is told, and the turn goes on.
+    for (const { error } of ofType(turn, 'session.error')) expect(error.message).toMatch(/SIGKILL|sandbox was lost/)
+    expect(endOf(turn)).toEqual({ type: 'end_turn' })
+    expect(messagesOf(turn)).toEqual(['Went on.'])
+    expect(messagesOf(await berth.runTurn(id, ['And now', '::text {{prompt:1}}']))).toEqual(['Take memory'])
   })
 
   story('of processes harms nobody else, and the session still answers', async ({ berth }) => {
@@ -82,13 +62,11 @@ describe('a tool that takes more than its sandbox has', () => {
     expect(messagesOf(await berth.runTurn(other.id, ['And now', '::text Alive.']))).toEqual(['Alive.'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     expect((await sandbox.processes()).length).toBeLessThanOrEqual(128)
-    const turn = await events.turn()
-    expect(endOf(turn)).toEqual({ type: 'end_turn' })
-    const next = await berth.runTurn(id, ['And now', '::text {{prompt:1}}'])
-    if (messagesOf(next).length > 0) return expect(messagesOf(next)).toEqual(['Fork'])
-    // Its CLI could not start a thread; with its end, everything that it left running is ended.
-    expect(onlyOf(next, 'session.error').error.message).toContain('the agent process ended')
-    expect(messagesOf(await berth.runTurn(id, ['And now', '::text {{prompt:1}}']))).toEqual(['Fork'])
+    // A CLI that cannot start a thread ends; with its end everything that it left running is ended, and it is started again.
+    for (const turn of [await events.turn(), await berth.runTurn(id, ['And now', '::text Here.'])]) {
+      for (const { error } of ofType(turn, 'session.error')) expect(error.message).toContain('the agent process')
+      expect(endOf(turn)).toEqual({ type: 'end_turn' })
+    }
   })
 
   story('of disk is told that it is full, and can make room', async ({ berth }) => {
