@@ -182,6 +182,8 @@ function noKey(): Refusal {
 }
 
 function keyRefused(status: number, message: string): Refusal {
-  const text = `The model API refused this Berth server's key (status ${status}); its operator must check ANTHROPIC_API_KEY. It said: ${message}`
+  // The CLI shows a text of its own in the place of any that has this word in it.
+  const said = message.replaceAll(/x-api-key/gi, 'API key')
+  const text = `The model API refused this Berth server's key (status ${status}); its operator must check ANTHROPIC_API_KEY. It said: ${said}`
   return new Refusal(status, text, { type: status === 401 ? 'authentication_error' : 'permission_error', retry: false })
 }

@@ -17,8 +17,10 @@ const END_MS = 2_000
  * Runs under the session's uid, because only that may write into the session's home, and becomes the CLI without another process or
  * step in between. A home that somebody else owns is refused: it may have been put there by another session. A conversation whose
  * transcript exists is continued even when this runner has never seen it; the CLI would refuse its id as already in use.
+ * When memory runs out, the session's processes are to end before the runner, with which the whole sandbox would.
  */
 const LAUNCH = `
+echo 1000 >/proc/self/oom_score_adj 2>/dev/null
 umask 077
 mkdir -p "$HOME" "$CLAUDE_CONFIG_DIR" "$TMPDIR" || exit 78
 [ -O "$HOME" ] || { echo "the home $HOME belongs to another user" >&2; exit 78; }

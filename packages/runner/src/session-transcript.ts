@@ -45,9 +45,14 @@ export class SessionTranscript implements Disposable {
     this.#tail.rest()
   }
 
-  /** Reports what there is, of a CLI that has ended. */
+  /** Reports what there is by now. */
   read(): void {
     this.#tail.read()
+  }
+
+  /** Reports the last of a CLI that has ended. */
+  close(): void {
+    this.read()
     this.#tail.rest()
     this.#awaited = undefined
   }

@@ -45,7 +45,14 @@ export class Session implements AsyncDisposable {
   constructor(link: SessionLink, launch: CliLaunch) {
     this.#link = link
     this.#launch = launch
-    this.#gate = new Gate(link)
+    this.#gate = new Gate({
+      ...link,
+      report: (body) => {
+        // What led to the call comes before it: a turn that is cut in the call goes on from there.
+        this.#transcript?.read()
+        return link.report(body)
+      },
+    })
     this.#requests = new ModelRequests((request) => link.report(request))
   }
 
@@ -161,7 +168,7 @@ export class Session implements AsyncDisposable {
     this.#inTurn = false
     await run?.end()
     await run?.sweep()
-    this.#transcript?.read()
+    this.#transcript?.close()
     this.#requests.cut()
     return run?.finished
   }

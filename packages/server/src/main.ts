@@ -43,6 +43,7 @@ export interface Server extends AsyncDisposable {
 
 /** How long a drain waits for answers that are being written. */
 const DRAIN_MS = 5_000
+const IDLE_CHECK_MS = 20
 
 /**
  * Adopts what the server before left, and resolves when requests are answered. Disposing drains: no new
@@ -73,11 +74,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     [Symbol.asyncDispose]: async () => {
       const closed = once(http, 'close')
       http.close()
-      http.closeIdleConnections()
+      // A connection may become idle at any time while the others are drained.
+      const idle = setInterval(() => http.closeIdleConnections(), IDLE_CHECK_MS)
       const timer = setTimeout(() => http.closeAllConnections(), DRAIN_MS)
       await parts.disposeAsync()
-      http.closeIdleConnections()
       await closed
+      clearInterval(idle)
       clearTimeout(timer)
     },
   }

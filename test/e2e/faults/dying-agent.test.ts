@@ -149,8 +149,7 @@ describe('a sandbox that is destroyed', () => {
     },
   )
 
-  // A first tool can begin before the input's line of the transcript is shipped: the input is then handed over as if nothing had run.
-  story.skip('during the first tool of a turn: that this had begun is not hidden from the agent', async ({ berth }) => {
+  story('during the first tool of a turn: that this had begun is not hidden from the agent', async ({ berth }) => {
     await destroyDuring(berth, ['Hiding', long, '::next', '::text Went on.'])
     expect(toldOf(berth, 'Hiding')).toMatch(/outcome is unknown/)
   })

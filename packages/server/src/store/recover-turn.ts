@@ -1,12 +1,16 @@
 /** Applies a recovery plan to a session whose turn was cut. */
 import { environmentConfig } from '@berth/protocol/api/environment'
 import { type SessionError, sessionEvent } from '@berth/protocol/api/event'
+import { z } from 'zod'
 import { newId } from '../domain/ids.ts'
-import { continuationText, type OpenCall, planRecovery } from '../domain/turn/recovery.ts'
+import { toModelContent } from '../domain/model-content.ts'
+import { begunText, continuationText, type OpenCall, planRecovery } from '../domain/turn/recovery.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import type { SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 import { cutTranscript } from './transcripts.ts'
+
+const blocks = z.array(z.unknown())
 
 export interface Cut {
   /** What went away. */
@@ -37,6 +41,7 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
     case 'stop':
       return giveUp(db, log, cut.error)
     case 'redeliver':
+      if (cut.begunEventIds.length > 0) await tellOfCalls(db, inside, cut)
       break
     case 'rerun':
       await cutTranscript(db, { sessionId: log.row.id, uuid: inside.uuid })
@@ -57,6 +62,24 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
   }
   await setInput(db, inside.event_id, { state: 'queued' })
   showRescheduled(log, cut.error)
+}
+
+/** The agent does not know of the input, but something was done for it: it gets the input together with what is unknown. */
+async function tellOfCalls(
+  db: Db,
+  input: { readonly event_id: string; readonly continuation: string | null },
+  cut: Cut,
+): Promise<void> {
+  const note = `<system-reminder>${begunText(await readCalls(db, cut.begunEventIds), cut.lost)}</system-reminder>`
+  const content = input.continuation === null ? await readContent(db, input.event_id) : JSON.parse(input.continuation)
+  const continuation = JSON.stringify([{ type: 'text', text: note }, ...blocks.parse(content)])
+  await setInput(db, input.event_id, { continuation })
+}
+
+async function readContent(db: Db, eventId: string): Promise<unknown> {
+  const stored = await db.selectFrom('events').select('body').where('id', '=', eventId).executeTakeFirstOrThrow()
+  const event = sessionEvent.parse(JSON.parse(stored.body))
+  return event.type === 'user.message' ? toModelContent(event.content) : []
 }
 
 function showRescheduled(log: SessionLog, error: SessionError): void {

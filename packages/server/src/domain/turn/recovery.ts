@@ -43,6 +43,11 @@ const MAX_INPUT_SHOWN = 1_000
  * mostly names them too: a call can be under way before its line is in the transcript.
  */
 export function continuationText(calls: readonly OpenCall[], lost: 'process' | 'sandbox'): string {
+  return ['Continue from where you left off.', '', begunText(calls, lost)].join('\n')
+}
+
+/** What was lost, and which calls had begun by then. */
+export function begunText(calls: readonly OpenCall[], lost: 'process' | 'sandbox'): string {
   const what =
     lost === 'process'
       ? 'The agent process ended in the middle of the turn and was started again. Files are as they were at that moment.'
@@ -55,5 +60,5 @@ export function continuationText(calls: readonly OpenCall[], lost: 'process' | '
           'These tool calls had begun and have no result. Their outcome is unknown: check whether they took effect before you repeat them.',
           ...open,
         ]
-  return ['Continue from where you left off.', '', what, ...unknown].join('\n')
+  return [what, ...unknown].join('\n')
 }
