@@ -3,7 +3,8 @@
  * server's socket as soon as that is there; a runner that was quicker goes through it from its next connection on.
  */
 import { once } from 'node:events'
-import { chmod, chown, readdir, rename, stat } from 'node:fs/promises'
+import { chmodSync, chownSync, type FSWatcher, linkSync, renameSync, statSync, watch } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -54,7 +55,7 @@ class Wire {
 
 interface Standing {
   readonly listener: Server
-  readonly inode: number
+  readonly watcher: FSWatcher
 }
 
 export class LinkCutter implements AsyncDisposable {
@@ -83,41 +84,53 @@ export class LinkCutter implements AsyncDisposable {
     this.#stopping.abort()
     await this.#looking
     for (const wire of this.#wires.values()) wire.cut()
-    for (const { listener } of this.#standing.values()) listener.close()
+    for (const id of this.#standing.keys()) this.#leave(id)
   }
 
   async #look(): Promise<void> {
     const { signal } = this.#stopping
     while (!signal.aborted) {
       const names = await readdir(this.#stateDir)
-      for (const id of names.filter((name) => name.startsWith('sbx_'))) await this.#stand(id).catch(() => undefined)
-      for (const [id, { listener }] of this.#standing) {
-        if (names.includes(id)) continue
-        listener.close()
-        this.#standing.delete(id)
-        this.#wires.delete(id)
+      for (const id of names.filter((name) => name.startsWith('sbx_'))) {
+        // Its directory is only just being made, or is gone again.
+        if (!this.#standing.has(id)) await this.#stand(id).catch(() => undefined)
       }
+      for (const id of this.#standing.keys()) if (!names.includes(id)) this.#leave(id)
       await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined)
     }
   }
 
-  /** A server that starts again puts its own socket there; then it is stood before again. */
+  /** Stands ready before the server's socket is there; a server that starts again puts its own there again. */
   async #stand(id: string): Promise<void> {
     const dir = join(this.#stateDir, id, 'run', 'link')
-    const path = join(dir, 'link.sock')
-    const { ino, uid, gid } = await stat(path)
-    const before = this.#standing.get(id)
-    if (before?.inode === ino) return
-    const real = join(dir, 'real')
-    const mine = join(dir, 'mine')
-    await rename(path, real)
-    before?.listener.close()
+    const [path, real, mine] = [join(dir, 'link.sock'), join(dir, 'real'), join(dir, 'mine')]
+    const { uid, gid } = await stat(dir)
     const listener = createServer((runner) => void this.#wires.set(id, new Wire(runner, connect(real))))
     listener.listen(mine)
     await once(listener, 'listening')
-    await chmod(mine, 0o600)
-    await chown(mine, uid, gid)
-    this.#standing.set(id, { listener, inode: (await stat(mine)).ino })
-    await rename(mine, path)
+    chmodSync(mine, 0o600)
+    chownSync(mine, uid, gid)
+    const { ino } = await stat(mine)
+    // Without a pause: the runner looks at the same place.
+    const takePlace = (): void => {
+      const found = statSync(path, { throwIfNoEntry: false })
+      if (found === undefined || found.ino === ino) return
+      chownSync(mine, found.uid, found.gid)
+      renameSync(path, real)
+      linkSync(mine, path)
+    }
+    const watcher = watch(dir, (_event, name) => {
+      if (name === 'link.sock') takePlace()
+    })
+    this.#standing.set(id, { listener, watcher })
+    takePlace()
+  }
+
+  #leave(id: string): void {
+    const standing = this.#standing.get(id)
+    standing?.watcher.close()
+    standing?.listener.close()
+    this.#standing.delete(id)
+    this.#wires.delete(id)
   }
 }

@@ -103,10 +103,14 @@ function checkAnswers({ posts, finalList }: SessionEvidence, requests: readonly 
   }
 }
 
-/** Before the next idle. */
+/** Before the turn is over. */
 function wasCut(rest: readonly SeenEvent[]): boolean {
-  const end = rest.findIndex(({ type }) => type === 'session.status_idle')
+  const end = rest.findIndex(isEnd)
   return rest
     .slice(0, end < 0 ? undefined : end)
     .some(({ type }) => type === 'session.status_rescheduled' || type === 'session.error')
+}
+
+function isEnd({ type, stop_reason }: SeenEvent): boolean {
+  return type === 'session.status_idle' && stop_reason?.type !== 'requires_action'
 }
