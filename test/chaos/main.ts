@@ -26,20 +26,32 @@ process.once('SIGINT', () => stop.abort())
 process.once('SIGTERM', () => stop.abort())
 const failed: number[] = []
 let struck = 0
-for (let done = 0, round = seed; done < kills; done += KILLS_PER_ROUND, round++) {
-  const plan = makePlan(round, { kills: Math.min(KILLS_PER_ROUND, kills - done) })
+
+/** Answers whether the promises held. */
+async function runRound(round: number, count: number): Promise<boolean> {
   console.log(`seed ${round}`)
+  const plan = makePlan(round, { kills: count })
   const outcome = await runChaos(plan, { signal: stop.signal, say: (line) => console.log(`  ${line}`) })
   struck += outcome.struck.length
   for (const { rule, session, what } of outcome.violations) console.log(`  VIOLATION ${rule} ${session ?? ''}: ${what}`)
-  if (outcome.violations.length === 0) continue
-  failed.push(round)
   if (values.evidence !== undefined) {
     await writeFile(`${values.evidence}.${round}.json`, JSON.stringify(outcome.evidence, null, 1))
     await writeFile(`${values.evidence}.${round}.log`, outcome.log)
   }
+  return outcome.violations.length === 0
+}
+
+for (let done = 0, round = seed; done < kills && !stop.signal.aborted; done += KILLS_PER_ROUND, round++) {
+  const count = Math.min(KILLS_PER_ROUND, kills - done)
+  const held = await runRound(round, count).catch((error: unknown) => {
+    console.log(`  FAILED`, error)
+    return false
+  })
+  if (held) continue
+  failed.push(round)
+  console.log(`  to repeat it: script/chaos --kills ${count} --seed ${round}`)
 }
 console.log(
-  `${struck} of ${kills} kills struck; ${failed.length === 0 ? 'no violation' : `violations with the seeds ${failed.join(', ')}: script/chaos --kills ${Math.min(kills, KILLS_PER_ROUND)} --seed <seed>`}`,
+  `${struck} of ${kills} kills struck; ${failed.length === 0 ? 'no violation' : `failed: ${failed.join(', ')}`}`,
 )
-process.exit(failed.length === 0 ? 0 : 1)
+process.exit(failed.length === 0 && !stop.signal.aborted ? 0 : 1)

@@ -5,12 +5,17 @@ import { Random } from './random.ts'
 export const killKinds = ['server', 'gateway', 'runner', 'cli', 'sandbox', 'link'] as const
 export type KillKind = (typeof killKinds)[number]
 
+/** Moments at which a kill is likely to come between two steps that belong together; `null`: any moment. */
+const landmarks = ['agent.tool_use', 'agent.tool_result', 'session.status_running', 'user.message', null, null] as const
+
 export interface Kill {
   readonly kind: KillKind
   /** Index of the session whose parts are meant; for server and gateway it does not matter. */
   readonly session: number
   /** It strikes when the streams have shown this many events since the kill before … */
   readonly afterEvents: number
+  /** … then one of this type, of this session if something of the session's is killed, where it names one … */
+  readonly landmark: (typeof landmarks)[number]
   /** … and this much time has passed since then. */
   readonly delayMs: number
   /** Of a server: how long it is away. Of a link: how many bytes pass before it is cut. */
@@ -49,10 +54,15 @@ export function makePlan(seed: number, size: { kills: number; sessions?: number 
     kind,
     session: random.between(0, sessions.length - 1),
     afterEvents: random.between(1, 25),
-    delayMs: random.between(0, 250),
+    ...momentOf(random),
     extent: kind === 'link' ? random.between(0, 4_000) : random.between(0, 600),
   }))
   return { seed, sessions, kills }
+}
+
+function momentOf(random: Random): Pick<Kill, 'landmark' | 'delayMs'> {
+  const landmark = random.pick(landmarks)
+  return { landmark, delayMs: random.between(0, landmark === null ? 250 : 60) }
 }
 
 /** Each kind as often as the others, in any order. */

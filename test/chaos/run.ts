@@ -24,6 +24,11 @@ export interface RunOptions {
   readonly signal: AbortSignal
 }
 
+interface Shown {
+  readonly session: number
+  readonly type: string
+}
+
 /** A kill strikes after this time even when nothing happens. */
 const QUIET_MS = 4_000
 /** So long after the last kill every turn must have ended. */
@@ -34,7 +39,7 @@ export async function runChaos(plan: Plan, { say = () => undefined, signal }: Ru
   await using cutter = new LinkCutter(berth.traces.stateDir)
   const recorder = new Recorder()
   for (const kind of plan.sessions) recorder.sessions.push(new SessionRecord(await createSession(berth, kind)))
-  const state = { events: 0, isOver: false }
+  const state = { seen: new Array<Shown>(), isOver: false }
   const settling = new AbortController()
   const following = new AbortController()
   const workloads = recorder.sessions.map((record, session): Workload => ({
@@ -43,7 +48,7 @@ export async function runChaos(plan: Plan, { say = () => undefined, signal }: Ru
     session,
     record,
     isOver: () => state.isOver,
-    onEvent: () => void (state.events += 1),
+    onEvent: (type) => void state.seen.push({ session, type }),
     signal: AbortSignal.any([signal, settling.signal]),
   }))
   const followers = workloads.map((workload) => follow(workload, following.signal))
@@ -71,10 +76,17 @@ export async function runChaos(plan: Plan, { say = () => undefined, signal }: Ru
 }
 
 /** Resolves when enough has been seen since the kill before, and the delay is over. */
-async function moment(kill: Kill, state: { readonly events: number }, signal: AbortSignal): Promise<void> {
-  const from = state.events
+async function moment(kill: Kill, state: { readonly seen: readonly Shown[] }, signal: AbortSignal): Promise<void> {
+  const from = state.seen.length
   const quiet = AbortSignal.timeout(QUIET_MS)
-  while (state.events < from + kill.afterEvents && !quiet.aborted) await sleep(5, undefined, { signal })
+  const { afterEvents, landmark } = kill
+  const isTime = (): boolean => {
+    const rest = state.seen.slice(from + afterEvents - 1)
+    return landmark === null
+      ? rest.length > 0
+      : rest.some(({ session, type }) => type === landmark && (!isOfSession(kill) || session === kill.session))
+  }
+  while (!isTime() && !quiet.aborted) await sleep(2, undefined, { signal })
   await sleep(kill.delayMs, undefined, { signal })
 }
 

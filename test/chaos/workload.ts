@@ -11,7 +11,7 @@ import { type Manner, post } from './poster.ts'
 import type { SessionRecord } from './recorder.ts'
 
 const LOOK_MS = 150
-const FOLLOW_MS = 20
+const FOLLOW_MS = 5
 
 export interface Workload {
   readonly berth: TestBerth
@@ -21,7 +21,7 @@ export interface Workload {
   /** No turn is begun any more when it says so. */
   isOver(): boolean
   /** The stream has shown something. */
-  onEvent(): void
+  onEvent(type: string): void
   readonly signal: AbortSignal
 }
 
@@ -119,7 +119,7 @@ export async function follow(workload: Workload, signal: AbortSignal): Promise<v
       let seen = 0
       while (!signal.aborted && events.end === undefined) {
         await sleep(FOLLOW_MS, undefined, { signal }).catch(() => undefined)
-        for (; seen < events.events.length; seen++) workload.onEvent()
+        for (; seen < events.events.length; seen++) workload.onEvent(events.events[seen]?.type ?? '')
       }
       record.streams.push(toSeen(asListed(events.events)))
     } catch {
