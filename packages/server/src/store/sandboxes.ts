@@ -38,15 +38,7 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
     })
     .execute()
   await db.deleteFrom('outbox').where('session_id', '=', args.sessionId).execute()
-  // Nothing was ever heard from the sandbox before: what was handed to it has not run.
-  if (session.link_received === 0) {
-    await db
-      .updateTable('inputs')
-      .set({ state: 'queued' })
-      .where('session_id', '=', args.sessionId)
-      .where('state', '=', 'delivered')
-      .execute()
-  }
+  if (session.link_received === 0) await requeue(db, args.sessionId)
   await db
     .updateTable('sessions')
     .set({
@@ -60,8 +52,24 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
     .execute()
 }
 
+/** Nothing was ever heard from the sandbox: what was handed to it has not run, and waits for the next one. */
+async function requeue(db: Db, sessionId: string): Promise<void> {
+  await db
+    .updateTable('inputs')
+    .set({ state: 'queued' })
+    .where('session_id', '=', sessionId)
+    .where('state', '=', 'delivered')
+    .execute()
+}
+
 /** Forgets a sandbox that is gone for good. */
 export async function removeSandbox(db: Db, args: { sandboxId: string }): Promise<void> {
+  const owner = await db
+    .selectFrom('sessions')
+    .select(['id', 'link_received'])
+    .where('sandbox_id', '=', args.sandboxId)
+    .executeTakeFirst()
+  if (owner?.link_received === 0) await requeue(db, owner.id)
   await db
     .updateTable('sessions')
     .set({ sandbox_id: null, opened: null })

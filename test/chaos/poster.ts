@@ -1,0 +1,59 @@
+/** Makes a POST under its key until it is answered, whatever dies meanwhile, and notes every answer. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EventSendParams } from '@anthropic-ai/sdk/resources/beta/sessions/events'
+import { z } from 'zod'
+import type { TestBerth } from '../harness/test-berth.ts'
+import type { Post } from './evidence.ts'
+import type { SessionRecord } from './recorder.ts'
+
+export interface Manner {
+  readonly abandonAfterMs: number | null
+  readonly isRepeated: boolean
+}
+
+const accepted = z.object({ data: z.array(z.object({ id: z.string() })) })
+const AGAIN_MS = 100
+
+/** Answers whether the event was accepted. */
+export async function post(
+  berth: TestBerth,
+  record: SessionRecord,
+  what: { post: Omit<Post, 'answers'>; event: EventSendParams['events'][number]; manner: Manner; signal: AbortSignal },
+): Promise<boolean> {
+  const { manner, signal } = what
+  const noted: Post = { ...what.post, answers: [] }
+  record.posts.push(noted)
+  const body = JSON.stringify({ events: [what.event] })
+  let { abandonAfterMs } = manner
+  for (let left = manner.isRepeated ? 2 : 1; left > 0;) {
+    const limit = abandonAfterMs === null ? signal : AbortSignal.any([signal, AbortSignal.timeout(abandonAfterMs)])
+    abandonAfterMs = null
+    const answer = await tryOnce(berth, { sessionId: record.id, key: noted.key, body }, limit)
+    signal.throwIfAborted()
+    if (answer === undefined) {
+      await sleep(AGAIN_MS, undefined, { signal })
+      continue
+    }
+    noted.answers.push(answer)
+    left -= 1
+  }
+  return noted.answers[0]?.status === 200
+}
+
+/** undefined: no answer, or a fault; the next try may find another. */
+async function tryOnce(
+  berth: TestBerth,
+  { sessionId, key, body }: { sessionId: string; key: string; body: string },
+  signal: AbortSignal,
+): Promise<Post['answers'][number] | undefined> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': key }
+  try {
+    const answer = await berth.fetch(`/v1/sessions/${sessionId}/events`, { method: 'POST', headers, body, signal })
+    const json: unknown = await answer.json()
+    if (answer.status >= 500) return undefined
+    const ids = answer.status === 200 ? accepted.parse(json).data.map(({ id }) => id) : []
+    return { status: answer.status, ids }
+  } catch {
+    return undefined
+  }
+}

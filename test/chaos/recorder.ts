@@ -1,0 +1,102 @@
+/** Gathers evidence while a run goes on: what each session showed, what the model was asked, what stood in the files. */
+import { readFile } from 'node:fs/promises'
+import type { RequestRecord } from '@berth/scripted-model'
+import { z } from 'zod'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
+import type { TestBerth } from '../harness/test-berth.ts'
+import {
+  type Evidence,
+  type ModelRequest,
+  type Post,
+  type SeenEvent,
+  type SessionEvidence,
+  toSeen,
+} from './evidence.ts'
+
+const page = z.object({ data: z.array(z.object({ seq: z.int() })), next_page: z.string().nullable() })
+
+export class SessionRecord {
+  readonly id: string
+  readonly posts: Post[] = []
+  readonly lists: SeenEvent[][] = []
+  readonly streams: SeenEvent[][] = []
+  readonly effects: Record<string, string[]> = {}
+
+  constructor(id: string) {
+    this.id = id
+  }
+
+  /** Lists the log and keeps the listing if it shows something new. */
+  async list(berth: TestBerth): Promise<SeenEvent[]> {
+    const events = toSeen(await berth.list(this.id))
+    if (JSON.stringify(events) !== JSON.stringify(this.lists.at(-1))) this.lists.push(events)
+    return events
+  }
+
+  /** Reads the effects of the session's present sandbox from outside. */
+  async readEffects(sandbox: SessionSandbox): Promise<void> {
+    for (const { pid } of await sandbox.processes()) {
+      const text = await readFile(`/proc/${pid}/root/workspace/effects`, 'utf8').catch(() => undefined)
+      if (text === undefined) continue
+      this.effects[sandbox.ref.id] = text.split('\n').filter((line) => line !== '')
+      return
+    }
+  }
+
+  async evidence(berth: TestBerth): Promise<SessionEvidence> {
+    const finalList = await this.list(berth)
+    const { status } = await berth.client.beta.sessions.retrieve(this.id)
+    const { id, posts, lists, streams, effects } = this
+    return { id, status, posts, lists, streams, finalList, effects, sdkNumbers: await sdkNumbers(berth, id) }
+  }
+}
+
+export class Recorder {
+  readonly sessions: SessionRecord[] = []
+  readonly #requests = new Map<number, ModelRequest>()
+
+  /** The model's log is bounded: call it often enough. */
+  noteRequests(records: readonly RequestRecord[]): void {
+    for (const { n, prompt, step, last_user } of records) {
+      if (!this.#requests.has(n)) this.#requests.set(n, { n, prompt, step, lastUser: JSON.stringify(last_user) })
+    }
+  }
+
+  /** Deletes all sessions at last. */
+  async close(berth: TestBerth): Promise<Evidence> {
+    const sessions = await Promise.all(
+      this.sessions.map(async (record) => {
+        if (await hasSandbox(berth, record.id))
+          await record.readEffects(await SessionSandbox.of(berth.traces, record.id))
+        return record.evidence(berth)
+      }),
+    )
+    this.noteRequests(berth.model.requests())
+    const left = await berth.assertClean().then(
+      () => [],
+      (error: unknown) => [String(error)],
+    )
+    return {
+      sessions,
+      modelRequests: [...this.#requests.values()],
+      leftovers: [...left, ...(await berth.traces.ofSandboxes())],
+    }
+  }
+}
+
+export async function hasSandbox(berth: TestBerth, sessionId: string): Promise<boolean> {
+  await using driver = await berth.traces.openDriver()
+  return (await driver.list({ session: sessionId })).some(({ state }) => state === 'running')
+}
+
+async function sdkNumbers(berth: TestBerth, id: string): Promise<number[]> {
+  const numbers: number[] = []
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const query = cursor === '' ? '' : `&page=${encodeURIComponent(cursor)}`
+    const answer = await berth.fetch(`/berth/v1/sessions/${id}/sdk_messages?limit=1000${query}`)
+    const { data, next_page } = page.parse(await answer.json())
+    numbers.push(...data.map(({ seq }) => seq))
+    cursor = next_page
+  }
+  return numbers
+}
