@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import { inside, type SandboxRef } from '@berth/sandbox'
-import { runnerEnv } from '@berth/protocol'
+import { LINK_PROTOCOL, runnerEnv } from '@berth/protocol'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
@@ -132,9 +132,14 @@ export class Sandboxes implements AsyncDisposable {
         held.silentSince = undefined
       },
       disconnected: () => {
-        held.silentSince = performance.now()
+        // One that comes again and again and is never welcomed hangs, too.
+        held.silentSince ??= performance.now()
         this.#options.interrupted(sessionId)
         this.#background(this.#check(id))
+      },
+      mismatched: (protocol) => {
+        const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
+        this.#background(this.#lose(id, why))
       },
     })
     const held: Held = {
