@@ -1,13 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { expect, it } from 'vitest'
 import { endSession } from '../harness/end-session.ts'
 import { startTestBerth } from '../harness/test-berth.ts'
-import { blocksOf, readPage, root } from './page.ts'
+import { exampleProject } from './example-project.ts'
+import { blocksOf, readPage } from './page.ts'
 
 const examples = blocksOf(readPage('README.md'), 'ts')
 
@@ -17,7 +15,7 @@ it('the example of README.md has ten lines', () => {
 
 it('the example of README.md runs as it stands', async () => {
   await using berth = await startTestBerth()
-  await using dir = await project(examples[0] ?? '')
+  await using dir = await exampleProject(examples[0] ?? '')
   const env = { PATH: process.env.PATH, BERTH_URL: berth.server.url, BERTH_API_KEY: berth.server.apiKey }
   const child = spawn(process.execPath, ['example.ts'], { cwd: dir.path, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
@@ -25,12 +23,3 @@ it('the example of README.md runs as it stands', async () => {
   expect({ code, err }).toEqual({ code: 0, err: '' })
   expect(out).toContain('Which Linux is this?')
 })
-
-/** A project in which the official client is installed, and nothing else of ours. */
-async function project(example: string): Promise<AsyncDisposable & { path: string }> {
-  const path = await mkdtemp(join(tmpdir(), 'berth-example-'))
-  await symlink(join(root, 'node_modules'), join(path, 'node_modules'))
-  await writeFile(join(path, 'package.json'), '{"type":"module"}')
-  await writeFile(join(path, 'example.ts'), example)
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) }
-}

@@ -3,6 +3,7 @@ import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { BerthError } from '@berth/protocol'
+import { isBusy } from './store/sqlite/faults.ts'
 
 /**
  * Makes the directory (0700) if need be and locks it. The lock is one of SQLite's own file locks, which the kernel releases with the
@@ -16,6 +17,8 @@ export async function claimDataDir(dir: string): Promise<Disposable> {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
   } catch (error) {
     lock.close()
+    if (!isBusy(error))
+      throw new BerthError('unavailable', `${dir} cannot be locked: ${String(error)}`, { cause: error })
     throw new BerthError('unavailable', `${dir} is in use by another berth server`, { cause: error })
   }
   return { [Symbol.dispose]: () => lock.close() }

@@ -57,7 +57,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await prepareWorkspace(store, options.apiKey, { clock, ids })
   const { driver, gateway, logger } = options
   const epoch = await store.nextEpoch({})
-  // A data directory has one server: leases of one that was killed would only keep this one waiting for their end.
+  // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
   const notes = opened.use(new RequestNotes({ store, clock, logger }))
   const engine = opened.use(await createEngine({ store, driver, gateway, clock, ids, logger, epoch }))

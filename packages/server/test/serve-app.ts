@@ -107,7 +107,8 @@ async function addKey(store: Store, workspaceId: string): Promise<string> {
 
 const refuse = () => Promise.reject(new BerthError('unavailable', 'no sandboxes here'))
 
-const noSandboxes: SandboxDriver = {
+/** A machine that can make no sandbox. */
+export const noSandboxes: SandboxDriver = {
   name: 'none',
   capabilities: {
     list: true,

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,4 +38,29 @@ test('a data directory of a newer version is refused, and left as it was', async
   const after = new DatabaseSync(path)
   expect(after.prepare('SELECT max(number) AS version FROM schema_migrations').get()).toEqual({ version: 9999 })
   after.close()
+})
+
+test.each([
+  ['is no database', (path: string) => writeFile(path, 'x'.repeat(50_000))],
+  ['was cut off', (path: string) => truncate(path, 20_000)],
+  ['was cut off within a page', (path: string) => truncate(path, 6_001)],
+  [
+    'has a damaged head',
+    async (path: string) => {
+      const bytes = await readFile(path)
+      await writeFile(path, bytes.fill(0xff, 16, 4_096))
+    },
+  ],
+])('a database that %s is refused by name, and left as it was', async (_what, damage) => {
+  const path = join(dir, 'berth.db')
+  await (await openSqliteStore(path))[Symbol.asyncDispose]()
+  await damage(path)
+  const before = await readFile(path)
+  const { code, err, out } = await serve(dir)
+  expect(code).toBe(1)
+  expect(err).toBe(
+    `berth: the database ${path} is damaged (${/damaged \((.*?)\)/.exec(err)?.[1]}); put a backup in its place\n`,
+  )
+  expect(out).not.toContain('ready')
+  expect((await readFile(path)).equals(before)).toBe(true)
 })

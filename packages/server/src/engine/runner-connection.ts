@@ -28,6 +28,8 @@ export interface RunnerPeer {
   /** Answers false when the receiver is full: the connection stops reading until `resume`. */
   receive(item: RunnerItem): boolean
   acknowledged(sessionId: string, seq: number): void
+  /** The runner speaks another protocol: it has been told so, and ends. */
+  mismatched(protocol: number): void
   /** The handshake is over. */
   welcomed(): void
   /** Stream events of this sandbox's sessions may have been lost from here on. */
@@ -42,6 +44,7 @@ export class RunnerConnection {
   /** Number of the last command sent, by session; undefined before the handshake is over. */
   #sent: Map<string, number> | undefined
   #isBehind = false
+  #isClosing = false
   #silentBeats = 0
   readonly #heartbeat: NodeJS.Timeout
 
@@ -57,7 +60,9 @@ export class RunnerConnection {
     })
   }
 
+  /** What arrives from here on is passed over, and comes again on the next connection: the frames before it may not have been taken. */
   close(code: keyof typeof linkClose): void {
+    this.#isClosing = true
     this.#socket.close(linkClose[code], code)
     // A runner that hangs does not answer the close frame.
     setTimeout(() => this.#socket.terminate(), 1_000).unref()
@@ -76,7 +81,7 @@ export class RunnerConnection {
     const last = this.#sent?.get(sessionId)
     if (last === undefined || seq > last + 1) {
       this.#isBehind = true
-      if (this.#sent !== undefined) void this.#catchUp()
+      if (this.#sent !== undefined) this.#orClose(this.#catchUp())
     } else if (seq === last + 1) {
       this.#sent?.set(sessionId, seq)
       this.#send({ type: 'frame', session_id: sessionId, seq, body })
@@ -84,10 +89,11 @@ export class RunnerConnection {
   }
 
   #read(data: Buffer): void {
+    if (this.#isClosing) return
     this.#silentBeats = 0
     const message = parseMessage(data)
     if (message === undefined) return this.close('bad_hello')
-    if (message.type === 'hello') return void this.#welcome(message)
+    if (message.type === 'hello') return this.#orClose(this.#welcome(message))
     if (this.#sent === undefined) return this.close('bad_hello')
     switch (message.type) {
       case 'frame':
@@ -109,9 +115,12 @@ export class RunnerConnection {
     const refusal = refuse(hello, this.#peer)
     if (refusal !== undefined) {
       this.#peer.logger.warn({ refusal, protocol: hello.protocol }, 'runner refused')
-      return this.close(refusal)
+      this.close(refusal)
+      if (refusal === 'protocol_mismatch') this.#peer.mismatched(hello.protocol)
+      return
     }
     const progress = await this.#peer.progress()
+    if (this.#isClosing) return
     const sessions = progress.map(({ sessionId, received }) => ({ session_id: sessionId, received }))
     this.#send({ type: 'welcome', protocol: LINK_PROTOCOL, epoch: this.#peer.epoch, sessions })
     const received = new Map(hello.sessions.map((session) => [session.session_id, session.received]))
@@ -120,6 +129,14 @@ export class RunnerConnection {
     for (const [sessionId, seq] of received) this.#peer.acknowledged(sessionId, seq)
     this.#sendFrom(progress)
     if (this.#isBehind) await this.#catchUp()
+  }
+
+  /** Where the store cannot be read now, the runner comes back later. */
+  #orClose(task: Promise<void>): void {
+    task.catch((error: unknown) => {
+      this.#peer.logger.error({ err: error }, 'runner connection given up')
+      this.close('going_away')
+    })
   }
 
   async #catchUp(): Promise<void> {

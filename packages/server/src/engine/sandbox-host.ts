@@ -20,6 +20,8 @@ export interface SandboxHostOptions {
   connected(host: SandboxHost): void
   /** The runner is connected no more; it may come back. */
   disconnected(host: SandboxHost): void
+  /** The runner speaks another protocol, and will never be connected. */
+  mismatched(protocol: number): void
 }
 
 export class SandboxHost implements AsyncDisposable {
@@ -91,6 +93,7 @@ export class SandboxHost implements AsyncDisposable {
       progress: () => options.progress(),
       acknowledged: (sessionId, seq) => void this.#acked.set(sessionId, seq),
       receive: (item) => options.receive(item, this),
+      mismatched: (protocol) => options.mismatched(protocol),
       welcomed: () => options.connected(this),
       closed: (connection) => {
         if (this.#connection !== connection) return

@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import { inside, type SandboxRef } from '@berth/sandbox'
-import { runnerEnv } from '@berth/protocol'
+import { LINK_PROTOCOL, runnerEnv } from '@berth/protocol'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
@@ -33,8 +33,9 @@ export interface SandboxesOptions {
 interface Held {
   readonly host: SandboxHost
   readonly sessionId: string
+  /** On the clock that never goes back, like the next. */
   renewedAt: number
-  /** On the clock that never goes back; undefined: connected. */
+  /** undefined: connected. */
   silentSince: number | undefined
   /** Its loss is being dealt with. */
   isEnding: boolean
@@ -97,7 +98,7 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver, clock, logger } = this.#deps
+    const { store, driver, logger } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
     for (const ref of present.values()) {
@@ -109,7 +110,7 @@ export class Sandboxes implements AsyncDisposable {
     for (const sandbox of known.values()) {
       if (sandbox.sessionId === null) await this.release(sandbox.id)
       else if (sandbox.state === 'ready' && present.get(sandbox.id)?.state !== 'running') await this.#check(sandbox.id)
-      else await this.#lookAfter(sandbox.id, clock.now().getTime())
+      else await this.#lookAfter(sandbox.id)
     }
   }
 
@@ -120,7 +121,7 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   #hold(id: string, nonce: string, sessionId: string): SandboxHost {
-    const { store, epoch, logger, clock } = this.#deps
+    const { store, epoch, logger } = this.#deps
     const host = new SandboxHost({
       id,
       nonce,
@@ -132,15 +133,20 @@ export class Sandboxes implements AsyncDisposable {
         held.silentSince = undefined
       },
       disconnected: () => {
-        held.silentSince = performance.now()
+        // One that comes again and again and is never welcomed hangs, too.
+        held.silentSince ??= performance.now()
         this.#options.interrupted(sessionId)
         this.#background(this.#check(id))
+      },
+      mismatched: (protocol) => {
+        const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
+        this.#background(this.#lose(id, why))
       },
     })
     const held: Held = {
       host,
       sessionId,
-      renewedAt: clock.now().getTime(),
+      renewedAt: performance.now(),
       silentSince: performance.now(),
       isEnding: false,
       hasEnded: false,
@@ -226,14 +232,15 @@ export class Sandboxes implements AsyncDisposable {
     await this.#deps.driver.destroy(sandboxId)
   }
 
-  async #lookAfter(sandboxId: string, now: number): Promise<void> {
+  async #lookAfter(sandboxId: string): Promise<void> {
     const held = this.#held.get(sandboxId)
     if (held === undefined) return
     if (held.silentSince !== undefined && performance.now() - held.silentSince > HUNG_MS) {
       return this.#lose(sandboxId, 'was lost: its runner did not answer')
     }
+    const now = performance.now()
     if (now - held.renewedAt < RENEW_EVERY_MS) return
-    await this.#deps.driver.renew(sandboxId, new Date(now + LIFETIME_MS))
+    await this.#deps.driver.renew(sandboxId, new Date(this.#deps.clock.now().getTime() + LIFETIME_MS))
     held.renewedAt = now
   }
 

@@ -29,7 +29,9 @@ export class TurnClock implements Disposable {
     if (activeSince === null) return
     if (limits.idle_seconds !== null) this.#start('idle_seconds', limits.idle_seconds * 1_000)
     if (limits.turn_seconds !== null && !this.#timers.has('turn_seconds')) {
-      this.#start('turn_seconds', Date.parse(activeSince) + limits.turn_seconds * 1_000 - nowMs)
+      const whole = limits.turn_seconds * 1_000
+      // The time of day may have been set back since.
+      this.#start('turn_seconds', Math.min(whole, Date.parse(activeSince) + whole - nowMs))
     }
   }
 

@@ -1,5 +1,5 @@
 /** What a runner reported becomes durable: translated, appended, its progress noted, all in one transaction. */
-import type { ModelUsage, Report } from '@berth/protocol'
+import { BerthError, type ModelUsage, type Report } from '@berth/protocol'
 import { sessionAgent } from '@berth/protocol/api/session'
 import type { StopReason } from '@berth/protocol/api/event'
 import { resolveTools } from '../domain/toolset.ts'
@@ -31,7 +31,10 @@ export interface CommittedReports extends Committed {
   readonly sdkMessages: readonly { readonly seq: number; readonly message: Readonly<Record<string, unknown>> }[]
 }
 
-/** `not_found` when the session is gone or lives in another sandbox by now: the frames are nobody's. */
+/**
+ * `not_found` when the session is gone; nothing when it lives in another sandbox by now: the frames are nobody's. `conflict` when a frame is
+ * missing: taking those behind it would let the runner forget the one that is not there.
+ */
 export async function commitReports(db: Db, args: CommitReportsArgs): Promise<CommittedReports> {
   const log = await SessionLog.load(db, args)
   const sdkMessages: { seq: number; message: Readonly<Record<string, unknown>> }[] = []
@@ -41,6 +44,7 @@ export async function commitReports(db: Db, args: CommitReportsArgs): Promise<Co
   const context = contextOf(log, args.previews)
   for (const { seq, report } of args.frames) {
     if (seq <= log.row.link_received) continue
+    if (seq > log.row.link_received + 1) throw gap(args.sessionId, seq, log.row.link_received)
     log.row.link_received = seq
     if (report.type === 'message') {
       log.row.last_sdk_seq += 1
@@ -51,6 +55,10 @@ export async function commitReports(db: Db, args: CommitReportsArgs): Promise<Co
   }
   await saveSdkMessages(db, log.row.id, sdkMessages)
   return { ...(await log.save()), sdkMessages }
+}
+
+function gap(sessionId: string, seq: number, received: number): BerthError {
+  return new BerthError('conflict', `frame ${seq} of session ${sessionId} came after ${received}`)
 }
 
 /** What the connection has shown besides its frames: that the runner lives, and which commands it needs no more. */
@@ -84,6 +92,17 @@ async function take(db: Db, log: SessionLog, report: Report, context: TurnContex
   else if (isOver) await endTurn(db, log)
   else if (log.row.status === 'running' && isBlocked(log.turn)) {
     log.toIdle({ type: 'requires_action', event_ids: pendingEventIds(log.turn) })
+  } else askAnew(log)
+}
+
+/** Calls may come to those that wait, and some of them may end without an answer. */
+function askAnew(log: SessionLog): void {
+  const { status, stopReason, turn } = log.situation
+  if (status !== 'idle' || stopReason?.type !== 'requires_action') return
+  const waiting = pendingEventIds(turn)
+  if (waiting.length === 0) log.toRunning()
+  else if (waiting.join() !== stopReason.event_ids.join()) {
+    log.toIdle({ type: 'requires_action', event_ids: waiting })
   }
 }
 

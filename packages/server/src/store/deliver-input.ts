@@ -35,8 +35,7 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
   if (log.row.status === 'idle') log.toRunning()
   const stored = await db.selectFrom('events').select('body').where('id', '=', head.event_id).executeTakeFirstOrThrow()
   const event = sessionEvent.parse(JSON.parse(stored.body))
-  // It has its place already when it was handed to a sandbox that never came up.
-  if (event.processed_at === null) await log.process(head.event_id)
+  await log.process(head.event_id)
   await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', head.event_id).execute()
   if (event.type !== 'user.message') throw new TypeError(`input ${head.event_id} is a ${event.type}`)
   const content =

@@ -95,7 +95,7 @@ async function endWithoutInput(db: Db, log: SessionLog, { error, lost }: Cut): P
     if (lost === 'sandbox') log.add({ id: newId('sevt'), type: 'session.error', error })
     return
   }
-  if (await hasQueued(db, log.row.id)) return
+  if (await hasQueued(db, log.row.id)) return log.nextTurn()
   log.add({ id: newId('sevt'), type: 'session.error', error: { ...error, retry_status: { type: 'exhausted' } } })
   log.toIdle({ type: 'retries_exhausted' })
 }

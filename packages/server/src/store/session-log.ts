@@ -87,11 +87,12 @@ export class SessionLog {
     return this.#append(event)
   }
 
-  /** A waiting input takes its place: it is published again, with its time. */
+  /** A waiting input takes its place: it is published again, with its time. One that has its place (it was handed over before) keeps it. */
   async process(eventId: string): Promise<void> {
     const stored =
       this.#fresh.find((row) => row.id === eventId) ??
       (await this.#db.selectFrom('events').selectAll().where('id', '=', eventId).executeTakeFirstOrThrow())
+    if (stored.place !== null) return
     const place = this.#nextSeq()
     const event = sessionEvent.parse({ ...JSON.parse(stored.body), processed_at: this.now })
     const change = { place, processed_at: this.now, body: JSON.stringify(event) }
@@ -105,6 +106,7 @@ export class SessionLog {
     this.row.status = 'running'
     this.row.stop_reason = null
     this.row.active_since ??= this.now
+    this.#endRetrying()
     this.add({ id: newId('sevt'), type: 'session.status_running' })
     this.add({ id: newId('sevt'), type: 'session.thread_status_running', ...this.#thread() })
   }
@@ -112,8 +114,8 @@ export class SessionLog {
   /** The turn is over and the next one follows without an idle between them. */
   nextTurn(): void {
     this.#stopClock()
-    this.row.status = 'running'
     this.row.active_since = this.now
+    this.toRunning()
   }
 
   toRescheduling(): void {
@@ -127,6 +129,7 @@ export class SessionLog {
 
   toIdle(reason: StopReason, details: StopDetails | null = null): void {
     this.#stopClock()
+    this.#endRetrying()
     this.row.status = 'idle'
     this.row.stop_reason = JSON.stringify(reason)
     const idle = { stop_reason: reason, stop_details: details }
@@ -184,6 +187,11 @@ export class SessionLog {
   #nextSeq(): number {
     this.row.last_seq += 1
     return this.row.last_seq
+  }
+
+  /** The turn is shown as rescheduled no more: its next sign of life is no news. */
+  #endRetrying(): void {
+    if (this.turn.retrying) this.turn = { ...this.turn, retrying: false }
   }
 
   #stopClock(): void {

@@ -4,6 +4,7 @@ import { operations } from '../operations.ts'
 import { runOnce } from '../run-once.ts'
 import type { Db } from '../store.ts'
 import type { Connection } from './connection.ts'
+import { explainFault } from './faults.ts'
 import type { Answer, Call, Failure } from './messages.ts'
 
 const table: ReadonlyMap<string, (db: Db, args: never) => Promise<unknown>> = new Map(Object.entries(operations))
@@ -19,14 +20,15 @@ export async function answerBatch(connection: Connection, begin: string, batch: 
     return answers
   } catch (error) {
     if (raw.isTransaction) raw.exec('ROLLBACK')
-    return batch.map((call) => ({ id: call.id, ok: false, failure: failureOf(error) }))
+    return batch.map((call) => ({ id: call.id, ok: false, failure: failureOf(error, connection) }))
   }
 }
 
-async function answerOne({ raw, db }: Connection, call: Call): Promise<Answer> {
+async function answerOne(connection: Connection, call: Call): Promise<Answer> {
+  const { raw, db } = connection
   const operation = table.get(call.operation)
   if (operation === undefined) {
-    return { id: call.id, ok: false, failure: failureOf(new Error(`no operation ${call.operation}`)) }
+    return { id: call.id, ok: false, failure: failureOf(new Error(`no operation ${call.operation}`), connection) }
   }
   raw.exec('SAVEPOINT call')
   try {
@@ -38,12 +40,15 @@ async function answerOne({ raw, db }: Connection, call: Call): Promise<Answer> {
     raw.exec('RELEASE call')
     return { id: call.id, ok: true, value }
   } catch (error) {
+    // On a full disk SQLite has undone the whole transaction by itself.
+    if (!raw.isTransaction) throw error
     raw.exec('ROLLBACK TO call; RELEASE call')
-    return { id: call.id, ok: false, failure: failureOf(error) }
+    return { id: call.id, ok: false, failure: failureOf(error, connection) }
   }
 }
 
-function failureOf(error: unknown): Failure {
+function failureOf(fault: unknown, { path }: Connection): Failure {
+  const error = explainFault(fault, path)
   const known = isBerthError(error) ? error : undefined
   return {
     code: known?.code,

@@ -6,6 +6,7 @@ import type { Database } from '../schema.ts'
 const STATEMENT_CACHE = 256
 
 export interface Connection extends Disposable {
+  readonly path: string
   readonly raw: DatabaseSync
   readonly db: Kysely<Database>
 }
@@ -15,7 +16,7 @@ export function openConnection(path: string, options: { readOnly: boolean }): Co
   raw.exec('PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF')
   if (!options.readOnly) raw.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
   const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: asKyselyDatabase(raw) }) })
-  return { raw, db, [Symbol.dispose]: () => raw.close() }
+  return { path, raw, db, [Symbol.dispose]: () => raw.close() }
 }
 
 function asKyselyDatabase(raw: DatabaseSync): SqliteDatabase {

@@ -1,7 +1,8 @@
 /** The store's worker thread: one connection, calls in order, as many in one commit as have come in meanwhile (group commit). */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { answerBatch } from './batch.ts'
-import { openConnection } from './connection.ts'
+import { type Connection, openConnection } from './connection.ts'
+import { explainFault } from './faults.ts'
 import { migrate } from './migrate.ts'
 import type { Call, FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 
@@ -9,8 +10,7 @@ const MAX_BATCH = 256
 
 function run(options: WorkerOptions, port: MessagePort): void {
   const post = (message: FromWorker): void => port.postMessage(message)
-  const connection = openConnection(options.path, { readOnly: options.role === 'reader' })
-  if (options.role === 'writer') migrate(connection.raw)
+  const connection = open(options)
   const begin = options.role === 'writer' ? 'BEGIN IMMEDIATE' : 'BEGIN'
   const queue: Call[] = []
   let working = false
@@ -36,6 +36,16 @@ function run(options: WorkerOptions, port: MessagePort): void {
     if (!working) void drain()
   })
   post({ type: 'ready' })
+}
+
+function open({ path, role }: WorkerOptions): Connection {
+  try {
+    const connection = openConnection(path, { readOnly: role === 'reader' })
+    if (role === 'writer') migrate(connection.raw)
+    return connection
+  } catch (error) {
+    throw explainFault(error, path)
+  }
 }
 
 const { path, role }: WorkerOptions = workerData

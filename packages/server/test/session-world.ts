@@ -1,0 +1,257 @@
+/** A session on a real store, with everything that can happen to it as one step each: what clients send, what a runner reports, what is lost. */
+import { randomUUID } from 'node:crypto'
+import type { DatabaseSync } from 'node:sqlite'
+import { isBerthError, type Report } from '@berth/protocol'
+import type { ClientEvent } from '@berth/protocol/api/client-event'
+import { createAgentBody } from '@berth/protocol/api/agent'
+import { createEnvironmentBody } from '@berth/protocol/api/environment'
+import { newAgent } from '../src/domain/agent.ts'
+import { newEnvironment } from '../src/domain/environment.ts'
+import { newId } from '../src/domain/ids.ts'
+import { parseTurn, type TurnState } from '../src/domain/turn/turn-state.ts'
+import { toSessionConfig } from '../src/engine/session-config.ts'
+import type { Committed, SessionRow } from '../src/store/session-log.ts'
+import type { Store } from '../src/store/store.ts'
+
+export const workspaceId = 'wrkspc_world'
+export type Policy = 'continue' | 'rerun' | 'stop'
+export const policies: readonly Policy[] = ['continue', 'rerun', 'stop']
+
+export interface Places {
+  readonly agent: string
+  readonly environments: Readonly<Record<Policy, string>>
+}
+
+const toolset = {
+  type: 'agent_toolset_20260401' as const,
+  configs: [{ name: 'bash' as const, permission_policy: { type: 'always_ask' as const } }],
+}
+const custom = {
+  type: 'custom' as const,
+  name: 'lookup',
+  description: 'd',
+  input_schema: { type: 'object' as const },
+}
+
+/** An agent whose Bash asks, whose Read does not, and whose `lookup` the client answers; an environment for each policy. */
+export async function makePlaces(store: Store): Promise<Places> {
+  const now = new Date().toISOString()
+  await store.ensureWorkspace({ id: workspaceId, name: 'world', now })
+  const agent = newId('agent')
+  const body = newAgent(createAgentBody.parse({ name: 'A', model: 'm', tools: [toolset, custom] }))
+  await store.createAgent({ workspaceId, id: agent, body, now })
+  const environments = { continue: newId('env'), rerun: newId('env'), stop: newId('env') }
+  for (const policy of policies) {
+    const config = { type: 'cloud', berth: { on_interrupted_turn: policy } }
+    const environment = newEnvironment(createEnvironmentBody.parse({ name: policy, config }))
+    await store.createEnvironment({ workspaceId, id: environments[policy], body: environment, now })
+  }
+  return { agent, environments }
+}
+
+export interface Frame {
+  readonly seq: number
+  readonly report: Report
+}
+
+export interface Stored {
+  readonly store: Store
+  /** The same file, to look into. */
+  readonly raw: DatabaseSync
+}
+
+export class SessionWorld {
+  readonly id: string
+  readonly #store: Store
+  readonly #raw: DatabaseSync
+  #sandbox: string | undefined
+  /** Every frame of the present sandbox's runner. */
+  #frames: Frame[] = []
+  #holder = 0
+  #epoch = 0
+  /** The input that the CLI works on. */
+  #inside: string | undefined
+  #names = 0
+  /** What was published, in order. */
+  readonly published: Committed['events'][number][] = []
+  /** Inputs handed to runners: uuid of each, in order. */
+  readonly handed: string[] = []
+  /** Inputs whose line was shipped. */
+  readonly taken = new Set<string>()
+
+  private constructor({ store, raw }: Stored, id: string) {
+    this.#store = store
+    this.#raw = raw
+    this.id = id
+  }
+
+  static async create(stored: Stored, places: Places, policy: Policy): Promise<SessionWorld> {
+    const { store } = stored
+    const world = new SessionWorld(stored, newId('sesn'))
+    const body = { agent: places.agent, environment_id: places.environments[policy] }
+    world.#keep(
+      await store.createSession({ id: world.id, threadId: newId('sthr'), workspaceId, body, now: world.#now() }),
+    )
+    await world.takeOver()
+    return world
+  }
+
+  async row(): Promise<SessionRow> {
+    const row = await this.#store.findSession({ sessionId: this.id })
+    if (row === undefined) throw new Error('the session is gone')
+    return row
+  }
+
+  async turn(): Promise<TurnState> {
+    return parseTurn((await this.row()).turn)
+  }
+
+  get frames(): readonly Frame[] {
+    return this.#frames
+  }
+
+  /** Answers false when the session refused it. */
+  async send(events: readonly ClientEvent[]): Promise<boolean> {
+    try {
+      this.#keep(
+        await this.#store.acceptEvents({ workspaceId, sessionId: this.id, events: [...events], now: this.#now() }),
+      )
+      return true
+    } catch (error) {
+      if (isBerthError(error, 'invalid_request')) return false
+      throw error
+    }
+  }
+
+  /** Another server acts from now on. */
+  async takeOver(): Promise<void> {
+    await this.#store.releaseLeases({ holder: null })
+    const until = new Date(Date.now() + 60_000).toISOString()
+    const lease = { sessionId: this.id, holder: `server-${++this.#holder}`, until, now: this.#now() }
+    this.#epoch = (await this.#store.takeLease(lease)) ?? 0
+  }
+
+  async deliver(): Promise<void> {
+    const row = await this.row()
+    if (row.status === 'terminated' || !(await this.#store.findHasInput({ sessionId: this.id }))) return
+    const sandboxId = row.sandbox_id ?? (await this.#assign())
+    const config = toSessionConfig(row)
+    const handed = await this.#store.deliverInput({ ...this.#mine(), sandboxId, config })
+    if (handed !== undefined) this.#keep(handed)
+  }
+
+  async lose(): Promise<void> {
+    if (this.#sandbox === undefined) return
+    const sandboxId = this.#sandbox
+    this.#keep(await this.#store.loseSandbox({ ...this.#mine(), sandboxId, why: 'lost' }))
+    await this.#store.removeSandbox({ sandboxId })
+    this.#sandbox = undefined
+    this.#frames = []
+    this.#inside = undefined
+  }
+
+  async limit(): Promise<void> {
+    this.#keep(await this.#store.limitTurn({ ...this.#mine(), limit: 'turn_seconds' }))
+  }
+
+  async archive(): Promise<void> {
+    try {
+      this.#keep(await this.#store.archiveSession({ workspaceId, sessionId: this.id, now: this.#now() }))
+    } catch (error) {
+      if (!isBerthError(error, 'invalid_request')) throw error
+    }
+  }
+
+  /** The runner reports; the last `again` of its frames come once more before it. */
+  async report(reports: readonly Report[], again = 0): Promise<void> {
+    if (this.#sandbox === undefined) return
+    const old = again === 0 ? [] : this.#frames.slice(-again)
+    const fresh = reports.map((report, index) => ({ seq: this.#frames.length + index + 1, report }))
+    this.#frames.push(...fresh)
+    if (reports.some(endsInput)) this.#inside = undefined
+    await this.commit([...old, ...fresh])
+  }
+
+  async commit(frames: readonly Frame[], epoch: number = this.#epoch): Promise<Committed | undefined> {
+    if (this.#sandbox === undefined) return undefined
+    const rest = { sandboxId: this.#sandbox, acked: 0, previews: {}, usage: null }
+    const committed = await this.#store.commitReports({ ...this.#mine(), ...rest, epoch, frames: [...frames] })
+    this.#keep(committed)
+    return committed
+  }
+
+  /** The line of the input that is inside is shipped; nothing when there is none. */
+  async takeInput(): Promise<void> {
+    const uuid = this.#inside
+    if (uuid === undefined || this.taken.has(uuid)) return
+    const text = `${JSON.stringify({ type: 'user', uuid, promptId: 'p' })}\n`
+    const start = this.#shipped()
+    await this.report([{ type: 'transcript', path: 'projects/x/s.jsonl', start, length: text.length, text }])
+    this.taken.add(uuid)
+  }
+
+  name(prefix: string): string {
+    return `${prefix}_${++this.#names}`
+  }
+
+  /** A runner and a client that behave: everything that was accepted comes to its end. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < 100; round++) {
+      const { status } = await this.row()
+      if (status === 'terminated') return
+      if (status === 'idle' && !(await this.#answer())) return
+      await this.deliver()
+      await this.takeInput()
+      await this.report([idle])
+    }
+    throw new Error('the session does not come to rest')
+  }
+
+  /** Ends what waits for the client. Answers false when nothing does. */
+  async #answer(): Promise<boolean> {
+    if (!JSON.stringify((await this.row()).stop_reason).includes('requires_action')) return false
+    return this.send([{ type: 'user.interrupt' }])
+  }
+
+  async #assign(): Promise<string> {
+    const sandboxId = newId('sbx')
+    const nonce = randomUUID()
+    await this.#store.assignSandbox({ sessionId: this.id, sandboxId, driver: 'none', nonce, now: this.#now() })
+    this.#sandbox = sandboxId
+    this.#frames = []
+    return sandboxId
+  }
+
+  /** Bytes of transcript that the store has. */
+  #shipped(): number {
+    const row = this.#raw.prepare('SELECT sum(length) AS size FROM transcripts WHERE session_id = ?').get(this.id)
+    return Number(row?.['size'] ?? 0)
+  }
+
+  #keep(committed: Committed): void {
+    this.published.push(...committed.events)
+    for (const { body } of committed.commands) {
+      if (body.type !== 'input') continue
+      this.handed.push(body.uuid)
+      this.#inside = body.uuid
+    }
+  }
+
+  #mine(): { sessionId: string; epoch: number; now: string } {
+    return { sessionId: this.id, epoch: this.#epoch, now: this.#now() }
+  }
+
+  #now(): string {
+    return new Date().toISOString()
+  }
+}
+
+/** The CLI has done with its input, or is gone. */
+function endsInput(report: Report): boolean {
+  return report === idle || report.type === 'exited' || report.type === 'refused'
+}
+
+export const idle: Report = {
+  type: 'message',
+  message: { type: 'system', subtype: 'session_state_changed', state: 'idle' },
+}
