@@ -280,7 +280,7 @@ test.each([401, 403])(
     expect(answered.status).toBe(status)
     expect(answered.headers['x-should-retry']).toBe('false')
     expect(answered.text).toContain('ANTHROPIC_API_KEY')
-    expect(answered.text).toContain('invalid x-api-key [redacted]')
+    expect(answered.text).toContain('invalid API key [redacted]')
   },
 )
 
