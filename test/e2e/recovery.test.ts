@@ -122,7 +122,92 @@ describe('a turn whose process is killed', () => {
   })
 })
 
-describe('a session whose sandbox is lost', () => {
+async function remember(berth: TestBerth, on_interrupted_turn: Policy = 'continue'): Promise<string> {
+  const id = await sessionWith(berth, on_interrupted_turn)
+  const write = tool('Write', { file_path: '/workspace/f', content: 'kept' })
+  await berth.runTurn(id, ['Remember', write, '::next', '::text Kept.'])
+  return id
+}
+
+const sandboxId = async (berth: TestBerth, id: string): Promise<string> =>
+  (await SessionSandbox.of(berth.traces, id)).ref.id
+
+async function readFileIn(berth: TestBerth, id: string, name: string): Promise<string> {
+  const turn = await berth.runTurn(id, [
+    'Read',
+    tool('Bash', { command: `cat ${name} 2>&1` }),
+    '::next',
+    '::text Read.',
+  ])
+  return textOf(onlyOf(turn, 'agent.tool_result').content)
+}
+
+describe('a session whose sandbox has ended', () => {
+  story('goes on in the same one, with its files, when the runner is killed', async ({ berth }) => {
+    const id = await remember(berth)
+    await using events = await berth.watch(id)
+    await berth.send(id, ['Toil', tool('Bash', { command: `${count('d')}; ${hold}` }), '::next', '::text {{prompt:1}}'])
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    await sandbox.tool('touch held')
+    process.kill((await sandbox.runner()).pid, 'SIGKILL')
+    const turn = await events.turn()
+    expectRescheduled(turn)
+    expect(messagesOf(turn)).toEqual(['Remember'])
+    const told = JSON.stringify(berth.modelCalls('Toil').map(({ last_user }) => last_user))
+    expect(told).toContain('Files are as they were')
+    expect(told).toContain('outcome is unknown')
+    expect(await lines(berth, id, 'd')).toBe('1')
+    expect(await readFileIn(berth, id, 'f')).toBe('kept')
+    expect(await sandboxId(berth, id)).toBe(sandbox.ref.id)
+  })
+
+  story('begins the turn again there where the policy says rerun', async ({ berth }) => {
+    const id = await remember(berth, 'rerun')
+    await using events = await berth.watch(id)
+    const twice = `${count('e')}; [ $(cat e | wc -l) -gt 1 ] || { ${hold}; }`
+    await berth.send(id, ['Work again', tool('Bash', { command: twice }), '::next', '::text {{turns}} {{prompt:1}}'])
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    await sandbox.tool('touch held')
+    await sandbox.kill({ disk: 'kept' })
+    const turn = await events.turn()
+    expectRescheduled(turn)
+    expect(messagesOf(turn)).toEqual(['2 Remember'])
+    expect(await lines(berth, id, 'e')).toBe('2')
+    expect(await sandboxId(berth, id)).toBe(sandbox.ref.id)
+  })
+
+  story('between turns says nothing of it, and the next message finds the files, each time', async ({ berth }) => {
+    const id = await remember(berth)
+    const first = await sandboxId(berth, id)
+    for (let time = 0; time < 2; time++) {
+      const sandbox = await SessionSandbox.of(berth.traces, id)
+      await sandbox.kill({ disk: 'kept' })
+      await sandbox.ended()
+      expect(await readFileIn(berth, id, 'f')).toBe('kept')
+    }
+    expect(await sandboxId(berth, id)).toBe(first)
+    expect(messagesOf(await berth.runTurn(id, ['Next', '::text {{turns}} {{prompt:1}}']))).toEqual(['4 Remember'])
+    expect((await berth.list(id)).filter(({ type }) => type === 'session.error')).toEqual([])
+  })
+
+  story('goes on in a new one when the disk is damaged, with the conversation, and says so', async ({ berth }) => {
+    const id = await remember(berth)
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    await sandbox.kill({ disk: 'kept' })
+    await sandbox.damageDisk()
+    const turn = await berth.runTurn(id, ['Next', '::text {{turns}} {{prompt:1}}'])
+    expectRescheduled(turn)
+    expect(onlyOf(turn, 'session.error').error.message).toContain('could not be started again on its own disk')
+    expect(messagesOf(turn)).toEqual(['2 Remember'])
+    const told = JSON.stringify(berth.modelCalls('Next').map(({ last_user }) => last_user))
+    expect(told).toContain('files that were written in the old one are gone')
+    expect(told).not.toContain('Files are as they were')
+    expect(await sandboxId(berth, id)).not.toBe(sandbox.ref.id)
+    expect(await readFileIn(berth, id, 'f')).toContain('No such file')
+  })
+})
+
+describe('a session whose sandbox is lost with its disk', () => {
   story('goes on in a new one, with the conversation, and says what is gone', async ({ berth }) => {
     const { id } = await berth.createSession()
     await berth.runTurn(id, [
@@ -133,31 +218,33 @@ describe('a session whose sandbox is lost', () => {
     ])
     await using events = await berth.watch(id)
     await berth.send(id, [
-      'Work',
+      'Lose',
       tool('Bash', { command: `[ ! -e f ] || { ${hold}; }` }),
       '::next',
       '::text {{prompt:1}}',
     ])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('touch held')
-    process.kill(await sandbox.shimPid(), 'SIGKILL')
+    await sandbox.kill({ disk: 'lost' })
     const turn = await events.turn()
-    expectRescheduled(turn)
+    expect(ofType(turn, 'session.status_rescheduled').length).toBeGreaterThan(0)
     expect(messagesOf(turn)).toEqual(['Remember'])
     expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'end_turn' })
-    // Whether the call itself is in the restored conversation depends on the moment; that it is told of does not.
-    const told = JSON.stringify(berth.modelCalls('Work').map(({ last_user }) => last_user))
+    const told = JSON.stringify(berth.modelCalls('Lose').map(({ last_user }) => last_user))
     expect(told).toContain('outcome is unknown')
+    expect(told).toContain('files that were written in the old sandbox are gone')
+    expect(told).not.toContain('Files are as they were')
     expect((await SessionSandbox.of(berth.traces, id)).ref.id).not.toBe(sandbox.ref.id)
   })
 
-  story('between turns tells it, and the next message finds the conversation', async ({ berth }) => {
+  story('is told between turns that it was, with the next message, which finds the conversation', async ({ berth }) => {
     const { id } = await berth.createSession()
     await berth.runTurn(id, ['Remember', '::text Kept.'])
-    await using events = await berth.watch(id)
-    process.kill(await (await SessionSandbox.of(berth.traces, id)).shimPid(), 'SIGKILL')
-    const error = await events.first('session.error')
-    expect(error.error.message).toContain('sandbox was lost')
-    expect(messagesOf(await berth.runTurn(id, ['Next', '::text {{turns}} {{prompt:1}}']))).toEqual(['2 Remember'])
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    await sandbox.kill({ disk: 'lost' })
+    await sandbox.ended()
+    const turn = await berth.runTurn(id, ['Next', '::text {{turns}} {{prompt:1}}'])
+    expect(onlyOf(turn, 'session.error').error.message).toContain('sandbox was lost')
+    expect(messagesOf(turn)).toEqual(['2 Remember'])
   })
 })

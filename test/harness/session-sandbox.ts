@@ -1,5 +1,5 @@
 /** A session's sandbox as the machine sees it: for stories in which something in it dies. */
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cgroupPids, readCgroups } from '@berth/sandbox/oci/cgroup'
 import { sandboxFiles } from '@berth/sandbox/oci/sandbox-files'
@@ -57,6 +57,40 @@ export class SessionSandbox {
     const shim = await sandboxFiles.readShim(this.dir)
     if (shim === undefined) throw new Error(`${this.ref.id} has no shim`)
     return shim.pid
+  }
+
+  /** The program that supervises the agents; waits until it runs. */
+  runner(): Promise<HostProcess> {
+    return this.#started(
+      'the runner',
+      (args) => args[0] === '/opt/berth/node' && args.includes('/opt/berth/runner.mjs'),
+    )
+  }
+
+  /** Ends everything in it at once; `lost`: and its disk with it. */
+  async kill({ disk }: { disk: 'kept' | 'lost' }): Promise<void> {
+    // Unlinked first: whoever is about to use it again finds nothing.
+    if (disk === 'lost') await rm(join(this.dir, 'disk.img'))
+    process.kill(await this.shimPid(), 'SIGKILL')
+  }
+
+  /** Resolves when nothing in it runs and the server has seen that: it listens for the runner no more. */
+  async ended(): Promise<void> {
+    await waitUntil(
+      'the server has seen the end',
+      async () => !(await readdir(join(this.dir, 'run/link'))).includes('link.sock'),
+    )
+    await using driver = await this.#traces.openDriver()
+    await waitUntil('the sandbox is gone', async () => (await driver.get(this.ref.id))?.state === 'gone')
+  }
+
+  /** Makes the disk useless. Of a sandbox that is gone and that nobody starts again meanwhile. */
+  async damageDisk(): Promise<void> {
+    await this.ended()
+    const disk = join(this.dir, 'disk.img')
+    const { size } = await stat(disk)
+    await truncate(disk, 0)
+    await truncate(disk, size)
   }
 
   #started(what: string, is: (args: readonly string[]) => boolean): Promise<HostProcess> {

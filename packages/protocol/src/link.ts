@@ -70,6 +70,8 @@ export const command = z.discriminatedUnion('type', [
     path: z.string(),
     start: seq,
     text: z.string(),
+    /** Where the file has at least this many bytes already, it stays as it is. */
+    unless_bytes: seq.optional(),
   }),
   /** One user message. `uuid` identifies it in the transcript; `content` are Messages API content blocks. */
   z.object({ type: z.literal('input'), uuid: z.uuid(), content: contentBlocks }),

@@ -41,6 +41,19 @@ test('the call is reported after the message that makes it', async () => {
   expect(session.all('tool_call')).toHaveLength(2)
 })
 
+test("the call is reported after the line of its turn's input", async () => {
+  await using sandbox = await TestSandbox.start(bundle)
+  const session = sandbox.session()
+  session.open()
+  session.say(touch('a'), '::next', '::text ok')
+  await session.report('tool_call')
+  const types = session.reports.map((report) =>
+    report.type === 'transcript' && report.text.includes('touch a') ? 'input line' : report.type,
+  )
+  expect(types.indexOf('input line')).toBeGreaterThanOrEqual(0)
+  expect(types.indexOf('input line')).toBeLessThan(types.indexOf('tool_call'))
+})
+
 test('a call that needs an answer waits for it, and runs when allowed', async () => {
   await using sandbox = await TestSandbox.start(bundle)
   const session = sandbox.session(ask)

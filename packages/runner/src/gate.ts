@@ -17,6 +17,8 @@ export interface GateOptions {
   readonly report: (body: Report) => number
   /** Resolves when that report is committed. */
   readonly acknowledged: (seq: number, signal: AbortSignal) => Promise<void>
+  /** Resolves when the present input's line is reported: no effect of a turn of which the server could think that it was never begun. */
+  readonly taken: (signal: AbortSignal) => Promise<void>
 }
 
 const toolInput = z.record(z.string(), z.unknown())
@@ -65,6 +67,7 @@ export class Gate {
     const policy = this.#policies.get(input.tool_name) ?? 'deny'
     // The SDK runs hooks ahead of the messages it has read before them: let the call's own message be reported first.
     await afterMessages()
+    await this.#options.taken(signal)
     const seq = this.#options.report({
       type: 'tool_call',
       tool_use_id: input.tool_use_id,

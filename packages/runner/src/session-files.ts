@@ -31,6 +31,17 @@ export class SessionFiles {
     })
   }
 
+  /** Bytes of a file; 0 where there is none. */
+  size(path: string): number {
+    const fd = this.openToRead(path)
+    if (fd === undefined) return 0
+    try {
+      return fstatSync(fd).size
+    } finally {
+      closeSync(fd)
+    }
+  }
+
   /** Writes at `start`, which must be the file's end; 0 begins the file anew. Throws when the file is shorter or longer. */
   append(path: string, start: number, bytes: Uint8Array): void {
     const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants

@@ -4,7 +4,7 @@ import { PROJECT_DIR_NAME } from './cli-environment.ts'
 import { SessionFiles } from './session-files.ts'
 import { TranscriptTail } from './transcript-tail.ts'
 
-/** How long a turn's end waits for the line of its input. */
+/** How long a turn's end, and a tool, wait for the line of the turn's input. */
 const LATE_MS = 5_000
 
 export interface SessionTranscriptOptions {
@@ -36,6 +36,12 @@ export class SessionTranscript implements Disposable {
   begin(uuid?: string): void {
     this.#awaited = uuid ?? this.#awaited
     this.#tail.watch()
+  }
+
+  /** Resolves when the present input's line is reported, or is too late. */
+  async taken(signal: AbortSignal): Promise<void> {
+    const late = AbortSignal.timeout(LATE_MS)
+    await this.#tail.readUntil(() => this.#awaited === undefined, AbortSignal.any([signal, late]))
   }
 
   /** Resolves when the present turn is in the file and reported, so far as it will be. */
@@ -79,10 +85,16 @@ export class SessionTranscript implements Disposable {
 /** Puts a part of a transcript into its place. Throws when it does not fit what is there. */
 export function restoreTranscript(
   config: Pick<SessionConfig, 'home' | 'uid'>,
-  part: { readonly path: string; readonly start: number; readonly text: string },
+  part: {
+    readonly path: string
+    readonly start: number
+    readonly text: string
+    readonly unless_bytes?: number | undefined
+  },
   sameUid: boolean,
 ): void {
   const files = new SessionFiles(configDir(config), sameUid ? undefined : config.uid)
+  if (part.unless_bytes !== undefined && files.size(part.path) >= part.unless_bytes) return
   files.append(part.path, part.start, Buffer.from(part.text))
 }
 

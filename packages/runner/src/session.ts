@@ -47,6 +47,7 @@ export class Session implements AsyncDisposable {
     this.#launch = launch
     this.#gate = new Gate({
       ...link,
+      taken: async (signal) => this.#transcript?.taken(signal),
       report: (body) => {
         // What led to the call comes before it: a turn that is cut in the call goes on from there.
         this.#transcript?.read()

@@ -16,9 +16,17 @@ export interface SandboxDriver extends AsyncDisposable {
    * Makes the sandbox `spec.id` and launches the runner in it. Resolves when the runner's process was started; that it works is seen
    * on the link. Idempotent on `spec.id`: a second call for a living sandbox answers the same ref and changes nothing.
    * Nothing is left when it throws: `invalid_request` for a spec it cannot honour, `unavailable` when the machine lacks something,
-   * `conflict` for the id of a sandbox that has ended and waits for `destroy`.
+   * `conflict` for the id of a sandbox that has ended and waits for `restart` or `destroy`.
    */
   create(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef>
+
+  /**
+   * Starts a sandbox that is `gone` anew on the disk that it left: same id, labels, uid range and disk, everything in `/workspace`, home and
+   * outputs as it was, `/tmp` empty, no process of before. `spec` is the one of its `create`, but for `env` and `until`, which are new.
+   * Resolves as `create` does. `conflict` while it runs or is being restarted, `not_found` when nothing of it is left, `unavailable` when
+   * its disk cannot be used. When it throws, the sandbox is `gone` as before and may be restarted again or destroyed. Capability `restart`.
+   */
+  restart(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef>
 
   /** The sandbox as it is now; undefined only when it is surely gone. */
   get(id: string): Promise<SandboxRef | undefined>
@@ -37,7 +45,15 @@ export interface SandboxDriver extends AsyncDisposable {
 }
 
 /** What a driver may offer beyond the required methods. An undeclared one is answered with the code `unsupported`. */
-export type Capability = 'list' | 'diskQuota' | 'suspend' | 'snapshot' | 'endpoint' | 'exec' | 'setNetworkPolicy'
+export type Capability =
+  | 'list'
+  | 'diskQuota'
+  | 'restart'
+  | 'suspend'
+  | 'snapshot'
+  | 'endpoint'
+  | 'exec'
+  | 'setNetworkPolicy'
 
 export interface SandboxSpec {
   /** Ours, `sbx_…`, at most 32 characters of `[a-z0-9_]`. Names directories and cgroups: says nothing about tenants. */
@@ -66,7 +82,7 @@ export interface SandboxLimits {
 export interface SandboxRef {
   readonly id: string
   readonly labels: Readonly<Record<string, string>>
-  /** `gone`: its processes have ended, its directory waits for `destroy`. */
+  /** `gone`: its processes have ended, what it leaves waits for `restart` or `destroy`. */
   readonly state: 'running' | 'gone'
   /**
    * Host directory that the sandbox sees read-only as `/run/berth`. The server puts `link/link.sock` there, the gateway the model

@@ -113,7 +113,7 @@ CREATE TABLE sessions (
   epoch INTEGER NOT NULL,
   -- How often in a row the present turn was cut.
   failures INTEGER NOT NULL,
-  -- 1: the next sandbox has to be given the transcript first.
+  -- What the runner has to be given of the transcript before the next input, see store/transcripts.ts.
   needs_restore INTEGER NOT NULL,
   active_ms INTEGER NOT NULL,
   active_since TEXT

@@ -113,6 +113,7 @@ export const noSandboxes: SandboxDriver = {
   capabilities: {
     list: true,
     diskQuota: false,
+    restart: false,
     suspend: false,
     snapshot: false,
     endpoint: false,
@@ -121,6 +122,7 @@ export const noSandboxes: SandboxDriver = {
   },
   check: () => Promise.resolve([]),
   create: refuse,
+  restart: () => Promise.reject(new BerthError('unsupported', 'sandboxes here are not restarted')),
   get: () => Promise.resolve(undefined),
   renew: refuse,
   destroy: () => Promise.resolve(),

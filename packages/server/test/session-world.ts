@@ -65,6 +65,7 @@ export class SessionWorld {
   readonly #store: Store
   readonly #raw: DatabaseSync
   #sandbox: string | undefined
+  #nonce = ''
   /** Every frame of the present sandbox's runner. */
   #frames: Frame[] = []
   #holder = 0
@@ -136,14 +137,16 @@ export class SessionWorld {
     if (row.status === 'terminated' || !(await this.#store.findHasInput({ sessionId: this.id }))) return
     const sandboxId = row.sandbox_id ?? (await this.#assign())
     const config = toSessionConfig(row)
-    const handed = await this.#store.deliverInput({ ...this.#mine(), sandboxId, config })
+    const handed = await this.#store.deliverInput({ ...this.#mine(), sandboxId, nonce: this.#nonce, config })
     if (handed !== undefined) this.#keep(handed)
   }
 
   async lose(): Promise<void> {
     if (this.#sandbox === undefined) return
     const sandboxId = this.#sandbox
-    this.#keep(await this.#store.loseSandbox({ ...this.#mine(), sandboxId, why: 'lost' }))
+    this.#keep(
+      await this.#store.loseSandbox({ ...this.#mine(), sandboxId, why: 'lost', files: 'gone', isCounted: false }),
+    )
     await this.#store.removeSandbox({ sandboxId })
     this.#sandbox = undefined
     this.#frames = []
@@ -174,7 +177,7 @@ export class SessionWorld {
 
   async commit(frames: readonly Frame[], epoch: number = this.#epoch): Promise<Committed | undefined> {
     if (this.#sandbox === undefined) return undefined
-    const rest = { sandboxId: this.#sandbox, acked: 0, previews: {}, usage: null }
+    const rest = { sandboxId: this.#sandbox, nonce: this.#nonce, acked: 0, previews: {}, usage: null }
     const committed = await this.#store.commitReports({ ...this.#mine(), ...rest, epoch, frames: [...frames] })
     this.#keep(committed)
     return committed
@@ -218,6 +221,7 @@ export class SessionWorld {
     const nonce = randomUUID()
     await this.#store.assignSandbox({ sessionId: this.id, sandboxId, driver: 'none', nonce, now: this.#now() })
     this.#sandbox = sandboxId
+    this.#nonce = nonce
     this.#frames = []
     return sandboxId
   }

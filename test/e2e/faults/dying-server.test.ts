@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type EventCollector, type StreamEvent } from '../../harness/event-collector.ts'
 import { tool } from '../../harness/message.ts'
 import type { ServerProcess } from '../../harness/berth-server.ts'
-import { asListed, messagesOf, ofType, onlyOf } from '../../harness/reading.ts'
+import { asListed, messagesOf, ofType, onlyOf, textOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
 import { startKillableBerth, type TestBerth } from '../../harness/test-berth.ts'
 import { waitUntil } from '../../harness/wait-until.ts'
@@ -187,4 +187,29 @@ test('a server that is asked to end does so at once and well; the sandbox lives 
   const listed = await untilIdle(id)
   expectKept(events.events, listed)
   expect(messagesOf(listed)).toEqual(['told'])
+})
+
+describe('a server killed together with a sandbox', () => {
+  test('finds its disk: the session goes on in it, whether it was at work or not', { timeout: 90_000 }, async () => {
+    const [working, idle] = await Promise.all([scene(), scene()])
+    const write = tool('Write', { file_path: '/workspace/f', content: 'kept' })
+    await berth.runTurn(idle.id, ['Remember', write, '::next', '::text Kept.'])
+    await berth.send(working.id, ['Work', untilTold, '::next', '::text After.'])
+    const sandboxes = await Promise.all([working, idle].map(({ id }) => SessionSandbox.of(berth.traces, id)))
+    await sandboxes[0]?.tool('kept-running')
+    await berth.server.kill()
+    for (const sandbox of sandboxes) await sandbox.kill({ disk: 'kept' })
+    await berth.server.restart()
+    const log = await untilIdle(working.id)
+    expect(messagesOf(log)).toEqual(['After.'])
+    expect(ofType(log, 'session.status_rescheduled')).toHaveLength(1)
+    const read = tool('Bash', { command: 'cat /workspace/effects /workspace/f 2>&1 | grep -v cat:' })
+    const effects = await berth.runTurn(working.id, ['Read', read, '::next', '::text Read.'])
+    expect(textOf(onlyOf(effects, 'agent.tool_result').content)).toBe('ran')
+    const kept = await berth.runTurn(idle.id, ['Read', read, '::next', '::text Read.'])
+    expect(textOf(onlyOf(kept, 'agent.tool_result').content)).toBe('kept')
+    expect((await berth.list(idle.id)).filter(({ type }) => type === 'session.error')).toEqual([])
+    const now = await Promise.all([working, idle].map(({ id }) => SessionSandbox.of(berth.traces, id)))
+    expect(now.map(({ ref }) => ref.id)).toEqual(sandboxes.map(({ ref }) => ref.id))
+  })
 })

@@ -6,7 +6,7 @@ export function capabilities(test: DriverUnderTest): void {
   describe('capabilities and findings', () => {
     promise(test, 'says of every capability whether it has it', async () => {
       await using bench = await Bench.open(test)
-      const names = ['diskQuota', 'endpoint', 'exec', 'list', 'setNetworkPolicy', 'snapshot', 'suspend']
+      const names = ['diskQuota', 'endpoint', 'exec', 'list', 'restart', 'setNetworkPolicy', 'snapshot', 'suspend']
       expect(Object.keys(bench.driver.capabilities).sort()).toEqual(names)
     })
 

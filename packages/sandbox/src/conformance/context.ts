@@ -23,6 +23,8 @@ export interface DriverUnderTest {
   readonly openIn?: { readonly module: string; readonly export: string }
   /** Ends the sandbox behind the driver's back, as a crash of whatever holds it would. */
   readonly crash?: (input: OpenInput, ref: SandboxRef) => Promise<void>
+  /** Makes the disk of a sandbox that is gone unusable, beyond repair. */
+  readonly damage?: (input: OpenInput, ref: SandboxRef) => Promise<void>
   /** Everything that is still on the machine of these sandboxes, one line each. */
   readonly leftovers?: (input: OpenInput, ids: readonly string[]) => Promise<string[]>
   /** Promises that the driver does not keep, each with why. */

@@ -7,6 +7,7 @@ import { isolation } from './isolation.ts'
 import { labels } from './labels.ts'
 import { lifecycle } from './lifecycle.ts'
 import { limits } from './limits.ts'
+import { restart } from './restart.ts'
 
 export type { DriverUnderTest, OpenInput } from './context.ts'
 export { probeRunner } from './probe.ts'
@@ -23,6 +24,7 @@ export function describeSandboxDriver(name: string, test: DriverUnderTest): void
     isolation(test)
     labels(test)
     faults(test)
+    restart(test)
     capabilities(test)
   })
 }

@@ -17,6 +17,8 @@ const GIB = 1024 ** 3
 const programs = {
   bash: 'bash',
   catatonit: 'catatonit',
+  e2fsck: 'e2fsprogs',
+  flock: 'util-linux',
   'mkfs.ext4': 'e2fsprogs',
   mount: 'mount',
   unshare: 'util-linux',

@@ -1,22 +1,24 @@
 import { mkdir, readdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BerthError } from '@berth/protocol'
+import { BerthError, isBerthError } from '@berth/protocol'
 import type { Capability, Finding, SandboxDriver, SandboxRef, SandboxSpec } from '../driver.ts'
 import { cgroupPids, readCgroups } from './cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import { checkMachine } from './check.ts'
+import { lockDirectory } from './directory-lock.ts'
 import { assertSocketsFit, layout } from './layout.ts'
 import type { Layout } from './layout.ts'
 import { findMachine, shimCgroup, thisProcess } from './machine.ts'
 import type { Machine } from './machine.ts'
-import { makeDirectory, missingLimits } from './making.ts'
+import { makeDirectory, missingLimits, remakeDirectory } from './making.ts'
+import type { MadeDirectory, Making } from './making.ts'
 import { OneAtATime } from './one-at-a-time.ts'
 import { optionPaths } from './options.ts'
 import type { Logger, OciOptions, Settings } from './options.ts'
 import { isAlive } from './process-identity.ts'
 import type { ProcessIdentity } from './process-identity.ts'
-import { removeSandbox, sweepDrafts } from './removal.ts'
+import { clearRemains, removeSandbox, sweepDrafts } from './removal.ts'
 import { sandboxFiles } from './sandbox-files.ts'
 import type { SandboxRecord } from './sandbox-files.ts'
 import { startShim } from './shim.ts'
@@ -33,6 +35,12 @@ interface Parts {
   readonly self: ProcessIdentity
   readonly clock: { now(): number }
   readonly logger: Logger | undefined
+}
+
+interface Launch extends MadeDirectory {
+  readonly id: string
+  readonly machine: Machine
+  readonly disk: 'make' | 'keep'
 }
 
 /**
@@ -69,6 +77,7 @@ class OciDriver implements SandboxDriver {
   readonly capabilities: Readonly<Record<Capability, boolean>> = {
     list: true,
     diskQuota: true,
+    restart: true,
     suspend: false,
     snapshot: false,
     endpoint: false,
@@ -89,12 +98,24 @@ class OciDriver implements SandboxDriver {
   }
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef> {
+    return this.#start(spec, signal, (machine, stop) => this.#createOrFind(spec, machine, stop))
+  }
+
+  async restart(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxRef> {
+    return this.#start(spec, signal, (machine, stop) => this.#restart(spec, machine, stop))
+  }
+
+  async #start(
+    spec: SandboxSpec,
+    signal: AbortSignal | undefined,
+    start: (machine: Machine, stop: AbortSignal) => Promise<SandboxRef>,
+  ): Promise<SandboxRef> {
     await assertSpec(spec)
     const machine = await this.#readyMachine()
     const timeout = AbortSignal.timeout(START_TIMEOUT_MS)
     const stop = signal ? AbortSignal.any([timeout, signal]) : timeout
     try {
-      return await this.#ids.run(spec.id, () => this.#createOrFind(spec, machine, stop))
+      return await this.#ids.run(spec.id, () => start(machine, stop))
     } catch (error) {
       if (!timeout.aborted || error !== timeout.reason) throw error
       throw new BerthError('timeout', `sandbox ${spec.id} did not start within ${START_TIMEOUT_MS / 1000} s`)
@@ -173,28 +194,68 @@ class OciDriver implements SandboxDriver {
   }
 
   async #make(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef | 'coming'> {
-    const { layout, settings, slots, clock, logger } = this.#parts
-    const made = await makeDirectory({ settings, layout, slots, machine, now: clock.now(), builds: this.#builds }, spec)
+    const made = await makeDirectory(this.#making(machine), spec)
     if (made === undefined) return 'coming'
-    const dir = layout.sandbox(spec.id)
     try {
-      const shim = {
-        id: spec.id,
-        dir,
-        uidBase: made.uidBase,
-        runtime: machine.runtime.path,
-        runtimeRoot: layout.runtime,
-        hide: machine.runtime.name === 'crun' ? machine.cgroups.unified : undefined,
-        join: await shimCgroup(machine.cgroups),
-        layers: made.layers,
-      }
-      await startShim(shim, signal)
+      await this.#launch({ id: spec.id, machine, disk: 'make', ...made }, signal)
     } catch (error) {
       await removeSandbox(this.#parts, spec.id)
       throw error
     }
-    logger?.debug({ sandbox_id: spec.id }, 'sandbox started')
-    return { id: spec.id, labels: spec.labels, state: 'running', runDir: join(dir, 'run'), uidBase: made.uidBase }
+    return {
+      id: spec.id,
+      labels: spec.labels,
+      state: 'running',
+      runDir: join(this.#parts.layout.sandbox(spec.id), 'run'),
+      uidBase: made.uidBase,
+    }
+  }
+
+  async #restart(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef> {
+    const { id } = spec
+    const dir = this.#parts.layout.sandbox(id)
+    const absent = (): BerthError => new BerthError('not_found', `nothing is left of sandbox ${id}`)
+    if ((await sandboxFiles.readRecord(dir)) === undefined) throw absent()
+    await using _lock = await lockDirectory(dir)
+    const ref = await this.get(id)
+    if (ref?.uidBase === undefined) throw absent()
+    if (ref.state === 'running') throw new BerthError('conflict', `sandbox ${id} is running`)
+    if (!(await sandboxFiles.hasStarted(dir))) {
+      throw new BerthError('unavailable', `sandbox ${id} never came to life: its disk holds nothing`)
+    }
+    await clearRemains(this.#parts, id)
+    signal.throwIfAborted()
+    const made = await remakeDirectory(this.#making(machine), spec, ref.uidBase)
+    try {
+      await this.#launch({ id, machine, disk: 'keep', ...made }, signal)
+    } catch (error) {
+      // Gone again when the caller hears of it; unless it was destroyed, when what has this id may be another's.
+      if (!isBerthError(error, 'conflict')) await clearRemains(this.#parts, id)
+      throw error
+    }
+    return { ...ref, state: 'running' }
+  }
+
+  #making(machine: Machine): Making {
+    const { layout, settings, slots, clock } = this.#parts
+    return { settings, layout, slots, machine, now: clock.now(), builds: this.#builds }
+  }
+
+  async #launch({ id, machine, disk, ...made }: Launch, signal: AbortSignal): Promise<void> {
+    const { layout, logger } = this.#parts
+    const shim = {
+      id,
+      dir: layout.sandbox(id),
+      uidBase: made.uidBase,
+      runtime: machine.runtime.path,
+      runtimeRoot: layout.runtime,
+      hide: machine.runtime.name === 'crun' ? machine.cgroups.unified : undefined,
+      join: await shimCgroup(machine.cgroups),
+      layers: made.layers,
+      disk,
+    }
+    await startShim(shim, signal)
+    logger?.debug({ sandbox_id: id, disk }, 'sandbox started')
   }
 
   async #ref({ id, labels, uidBase, maker }: SandboxRecord): Promise<SandboxRef> {

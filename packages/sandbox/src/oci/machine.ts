@@ -27,7 +27,7 @@ export async function findMachine(wantedRuntime: string): Promise<Machine> {
   const init = await findProgram('catatonit')
   if (init === undefined) throw new BerthError('unavailable', 'catatonit is not installed')
   await mkdir(ROOT_MOUNT_POINT, { recursive: true, mode: 0o755 })
-  for (const program of ['mkfs.ext4', 'mount', 'umount', 'unshare', 'bash']) {
+  for (const program of ['mkfs.ext4', 'e2fsck', 'flock', 'mount', 'umount', 'unshare', 'bash']) {
     if ((await findProgram(program)) === undefined) throw new BerthError('unavailable', `${program} is not installed`)
   }
   return { runtime, init, cgroups: await readCgroups(), self: await thisProcess() }

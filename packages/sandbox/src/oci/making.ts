@@ -11,7 +11,7 @@ import type { Machine } from './machine.ts'
 import type { OneAtATime } from './one-at-a-time.ts'
 import type { Settings } from './options.ts'
 import { ensureMountPoints, ensureSkeleton } from './skeleton.ts'
-import { sandboxFiles } from './sandbox-files.ts'
+import { replaceFile, sandboxFiles } from './sandbox-files.ts'
 import { UidSlots } from './uid-slots.ts'
 
 export interface Making {
@@ -58,9 +58,25 @@ async function fillDirectory(making: Making, spec: SandboxSpec, draft: string): 
     makeDisk(draft, spec.limits.diskBytes, uidBase),
     sandboxFiles.writeUntil(draft, spec.until.getTime() - making.now),
     sandboxFiles.writeRecord(draft, { id: spec.id, labels: spec.labels, uidBase, maker: making.machine.self }),
-    writeFile(join(draft, 'config.json'), JSON.stringify(await config(making, spec, uidBase)), { mode: 0o600 }),
+    writeConfig(making, spec, { dir: draft, uidBase }),
   ])
   return { uidBase, layers }
+}
+
+/**
+ * Readies the directory of a sandbox that is gone for another shim; the disk stays. Whatever is written is of no account until a shim
+ * runs, so a crash in between changes nothing.
+ */
+export async function remakeDirectory(making: Making, spec: SandboxSpec, uidBase: number): Promise<MadeDirectory> {
+  const dir = making.layout.sandbox(spec.id)
+  const layers = await making.builds.run('layers', () => layersOf(making, spec))
+  await sandboxFiles.writeUntil(dir, spec.until.getTime() - making.now)
+  await writeConfig(making, spec, { dir, uidBase })
+  return { uidBase, layers }
+}
+
+async function writeConfig(making: Making, spec: SandboxSpec, at: { dir: string; uidBase: number }): Promise<void> {
+  await replaceFile(join(at.dir, 'config.json'), JSON.stringify(await config(making, spec, at.uidBase)))
 }
 
 /** What the root file system consists of: the skeleton, or an image with our mount points laid over it. */

@@ -1,3 +1,4 @@
+import { open as openFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DriverUnderTest, OpenInput } from '../conformance/index.ts'
 import type { SandboxDriver } from '../driver.ts'
@@ -22,6 +23,13 @@ export function ociUnderTest(runtime: 'crun' | 'runc'): DriverUnderTest {
     crash: async ({ stateDir }, { id }) => {
       const shim = await sandboxFiles.readShim(join(stateDir, id))
       if (shim !== undefined) await killProcess(shim)
+    },
+    damage: async ({ stateDir }, { id }) => {
+      await using disk = await openFile(join(stateDir, id, 'disk.img'), 'r+')
+      // All copies of the superblock, and everything between them.
+      const { size } = await disk.stat()
+      await disk.truncate(0)
+      await disk.truncate(size)
     },
     leftovers: ({ stateDir }, ids) => leftoversOf(stateDir, ids),
   }

@@ -67,6 +67,11 @@ async function erase(removal: Removal, id: string, dead: string): Promise<void> 
   await rm(dead, { recursive: true, force: true })
 }
 
+/** Sees to it that nothing of a sandbox that is gone is left but its directory. `timeout` when something would not end. */
+export async function clearRemains(removal: Removal, id: string): Promise<void> {
+  await endProcesses(removal, id, removal.layout.sandbox(id))
+}
+
 /**
  * Kills the shim, with which the kernel kills all others, and waits until nothing is left to hold the disk. The loop device is the
  * witness: it lasts as long as any mount namespace of the sandbox does.

@@ -39,7 +39,7 @@ export const sandboxFiles = {
     return text === undefined ? undefined : shimRecord.parse(JSON.parse(text)).shim
   },
 
-  /** `started`, written by the shim: the runner has been launched; a sandbox that has not come so far holds nothing of value. */
+  /** `started`, written by the shim: the runner has been launched at least once; a sandbox that has not come so far holds nothing of value. */
   async hasStarted(dir: string): Promise<boolean> {
     return (await readIfThere(join(dir, 'started'))) !== undefined
   },

@@ -26,8 +26,8 @@ prepare() {
     echo 0 >"$procs" || fail "cannot join $procs"
   done
   # Beside what follows: most of its time it waits for the host's disk.
-  mkfs.ext4 -q -F -m 0 -O ^has_journal,^resize_inode -E "lazy_itable_init=1,nodiscard,root_owner=$BERTH_OWNER" -d seed disk.img &
-  local mkfs=$!
+  ready_disk &
+  local disk=$!
   # crun refuses a machine with both cgroup versions mounted; in this namespace one of them can go.
   if [ -n "$BERTH_HIDE" ]; then
     umount "$BERTH_HIDE" || fail "cannot hide $BERTH_HIDE"
@@ -37,8 +37,24 @@ prepare() {
     *:*) mount -n -t overlay -o "ro,nosuid,nodev,lowerdir=$BERTH_LAYERS" overlay "$BERTH_ROOT" ;;
     *) mount -n --bind "$BERTH_LAYERS" "$BERTH_ROOT" ;;
   esac || fail 'cannot mount the root file system'
-  wait "$mkfs" || fail 'mkfs.ext4 failed'
+  wait "$disk" || fail "cannot $BERTH_DISK the disk image"
   mount -n -t ext4 -o loop,discard,noinit_itable,nosuid,nodev,noatime disk.img disk || fail 'cannot mount the disk image'
+}
+
+# Makes the file system, or repairs what can be repaired without anybody's decision in the one that is there. What e2fsck and mkfs say
+# goes to the log.
+ready_disk() {
+  case $BERTH_DISK in
+    make)
+      mkfs.ext4 -q -F -m 0 -O ^has_journal,^resize_inode -E "lazy_itable_init=1,nodiscard,root_owner=$BERTH_OWNER" -d seed disk.img
+      ;;
+    keep)
+      e2fsck -p -f disk.img >&2
+      # 1: it was repaired.
+      [ $? -le 1 ]
+      ;;
+    *) false ;;
+  esac
 }
 
 # Starts the sandbox, and a process that keeps its log. Fd 4 never carries anything: its end of file is the sandbox's end.

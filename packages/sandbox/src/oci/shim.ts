@@ -25,6 +25,8 @@ export interface ShimSettings {
   readonly join: readonly string[]
   /** Directories of which the root file system consists, highest first. */
   readonly layers: readonly string[]
+  /** Its file system is made, or kept as it was left. */
+  readonly disk: 'make' | 'keep'
 }
 
 /** Process, mounts and, through its own /proc, what it sees are the shim's own; it dies with unshare, and all in it with the shim. */
@@ -136,5 +138,6 @@ function environment(settings: ShimSettings): NodeJS.ProcessEnv {
     BERTH_JOIN: settings.join.join(' '),
     BERTH_LAYERS: settings.layers.join(':'),
     BERTH_ROOT: ROOT_MOUNT_POINT,
+    BERTH_DISK: settings.disk,
   }
 }

@@ -5,7 +5,7 @@ import { type ActorDeps, type EngineDeps, isoNow } from './deps.ts'
 import type { Engine, SessionRow } from './engine.ts'
 import { Feed } from './feed.ts'
 import { Leases } from './leases.ts'
-import { Sandboxes } from './sandboxes.ts'
+import { type Loss, Sandboxes } from './sandboxes.ts'
 import { isAtWork, SessionActor } from './session-actor.ts'
 
 const RECONCILE_EVERY_MS = 10_000
@@ -70,7 +70,7 @@ class Actors implements AsyncDisposable {
     this.#deps = deps
     this.sandboxes = new Sandboxes(deps, {
       receive: (item, host) => this.#actor(item.session_id).receive(item, host),
-      lost: (sessionId, sandboxId, why) => this.#lose(sessionId, sandboxId, why),
+      lost: (sessionId, loss) => this.#lose(sessionId, loss),
       interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),
     })
   }
@@ -120,11 +120,11 @@ class Actors implements AsyncDisposable {
     return actor
   }
 
-  async #lose(sessionId: string, sandboxId: string, why: string): Promise<void> {
+  async #lose(sessionId: string, loss: Loss): Promise<void> {
     const { store, clock, leases } = this.#deps
     try {
       const epoch = await leases.epoch(sessionId)
-      this.publish(await store.loseSandbox({ sessionId, epoch, sandboxId, why, now: isoNow(clock) }))
+      this.publish(await store.loseSandbox({ sessionId, epoch, ...loss, now: isoNow(clock) }))
     } catch (failure) {
       // The session was deleted meanwhile: nobody is left to tell.
       if (!isBerthError(failure, 'not_found')) throw failure

@@ -26,6 +26,8 @@ export interface SandboxHostOptions {
 
 export class SandboxHost implements AsyncDisposable {
   readonly id: string
+  /** Of this launch of the sandbox: tells the host's frames from those of an earlier one. */
+  readonly nonce: string
   readonly #options: SandboxHostOptions
   #listener: AsyncDisposable | undefined
   #connection: RunnerConnection | undefined
@@ -34,6 +36,7 @@ export class SandboxHost implements AsyncDisposable {
 
   constructor(options: SandboxHostOptions) {
     this.id = options.id
+    this.nonce = options.nonce
     this.#options = options
   }
 

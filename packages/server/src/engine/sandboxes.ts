@@ -3,29 +3,36 @@
  * when it belongs to nobody. The store says who owns what; the driver says what is there; `reconcile` makes them agree.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
-import { dirname } from 'node:path'
-import { inside, type SandboxRef } from '@berth/sandbox'
-import { LINK_PROTOCOL, runnerEnv } from '@berth/protocol'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BerthError, LINK_PROTOCOL } from '@berth/protocol'
+import type { SandboxRef } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import type { RunnerItem } from './runner-connection.ts'
 import { SandboxHost } from './sandbox-host.ts'
-import { environmentOf, modelSocket, toLimits } from './session-config.ts'
-import { Turnstile } from './turnstile.ts'
+import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
 
-/** How long a sandbox lives without a server. */
-const LIFETIME_MS = 60 * 60 * 1_000
 const RENEW_EVERY_MS = 5 * 60 * 1_000
 /** A runner that has not been heard of for this long, in a sandbox that runs, hangs. */
 const HUNG_MS = 60_000
+/** After its runner has hung up. Reconciliation sees what ends later. */
+const LOOKS = 25
+const LOOK_EVERY_MS = 200
+
+export interface Loss {
+  readonly sandboxId: string
+  readonly why: string
+  /** `kept`: on its disk, for when the session needs the sandbox again. */
+  readonly files: 'kept' | 'gone'
+  /** The session was told before that its sandbox was lost; what is new is that its files are, too. */
+  readonly isCounted: boolean
+}
 
 export interface SandboxesOptions {
   receive(item: RunnerItem, host: SandboxHost): boolean
-  /** The session's sandbox could not be made, or is gone with everything in it. */
-  lost(sessionId: string, sandboxId: string, why: string): Promise<void>
+  /** The session's sandbox could not be made, or is gone. */
+  lost(sessionId: string, loss: Loss): Promise<void>
   /** The runner's connection broke: stream events may have been lost. */
   interrupted(sessionId: string): void
 }
@@ -37,8 +44,9 @@ interface Held {
   renewedAt: number
   /** undefined: connected. */
   silentSince: number | undefined
+  hasConnected: boolean
   /** Its loss is being dealt with. */
-  isEnding: boolean
+  ending: Promise<void> | undefined
   hasEnded: boolean
 }
 
@@ -47,47 +55,64 @@ export class Sandboxes implements AsyncDisposable {
   readonly #options: SandboxesOptions
   readonly #held = new Map<string, Held>()
   readonly #tasks = new Set<Promise<void>>()
-  /** Making one keeps a processor busy: more at a time would only make each of them late. */
-  readonly #launches = new Turnstile(Math.max(2, availableParallelism()))
-  #isClosing = false
+  readonly #launches: SandboxLaunch
+  readonly #stopping = new AbortController()
 
   constructor(deps: ActorDeps, options: SandboxesOptions) {
     this.#deps = deps
     this.#options = options
+    this.#launches = new SandboxLaunch(deps)
   }
 
   find(sandboxId: string): SandboxHost | undefined {
     return this.#held.get(sandboxId)?.host
   }
 
-  /** The session's sandbox; a new one is being made when this resolves. That it fails is told through `lost`. */
-  async forSession(row: SessionRow): Promise<SandboxHost> {
-    const known = row.sandbox_id === null ? undefined : this.find(row.sandbox_id)
-    if (known !== undefined) return known
+  /** The session's sandbox; one that is not up is being launched when this resolves. That it fails is told through `lost`. */
+  async forSession(sessionId: string): Promise<SandboxHost> {
     const { store, driver, clock, ids } = this.#deps
-    const id = ids.next('sbx')
-    const nonce = randomBytes(32).toString('base64url')
-    await store.assignSandbox({ sessionId: row.id, sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) })
-    const host = this.#hold(id, nonce, row.id)
-    this.#background(this.#launch(host, nonce, row))
-    return host
+    for (;;) {
+      const row = await store.findSession({ sessionId })
+      if (row === undefined) throw new BerthError('not_found', `no session ${sessionId}`)
+      const held = row.sandbox_id === null ? undefined : this.#held.get(row.sandbox_id)
+      if (held !== undefined && held.ending === undefined) return held.host
+      if (held !== undefined) {
+        await held.ending
+        continue
+      }
+      const nonce = randomBytes(32).toString('base64url')
+      const id = row.sandbox_id ?? ids.next('sbx')
+      if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, sandboxId: id, nonce })
+      else await store.assignSandbox({ sessionId, sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) })
+      const host = this.#hold(id, nonce, sessionId)
+      this.#background(this.#launch(host, row, row.sandbox_id === null ? 'new' : 'own_disk'))
+      return host
+    }
   }
 
-  /** Holds a sandbox that outlived the server before. */
+  /** Holds a sandbox that outlived the server before. One that did not is restarted when its session needs it, or forgotten. */
   async adopt(sandbox: KnownSandbox & { sessionId: string }, row: SessionRow): Promise<void> {
-    const ref = await this.#deps.driver.get(sandbox.id)
-    if (sandbox.state === 'starting' && ref === undefined) return this.release(sandbox.id)
-    if (ref === undefined || ref.state === 'gone') {
-      await this.#options.lost(sandbox.sessionId, sandbox.id, 'the sandbox was gone when the server started')
-      return this.release(sandbox.id)
+    const { id, sessionId } = sandbox
+    if (sandbox.state === 'lost') return
+    const ref = await this.#deps.driver.get(id)
+    if (ref?.state === 'running') {
+      return this.#launches.open(this.#hold(id, sandbox.nonce, sessionId), ref, row)
     }
-    const host = this.#hold(sandbox.id, sandbox.nonce, sandbox.sessionId)
-    await this.#open(host, ref, row)
+    const files = this.#canRestart(ref) ? 'kept' : 'gone'
+    const isMaking = sandbox.state === 'starting' && row.link_received === 0
+    if (isMaking && (files === 'kept' || ref === undefined)) await this.#deps.store.takeBackInputs({ sessionId })
+    else {
+      const why = 'the sandbox was lost: it was gone when the server started'
+      await this.#options.lost(sessionId, { sandboxId: id, files, why, isCounted: false })
+    }
+    if (files === 'gone') await this.release(id)
   }
 
   /** Ends the sandbox and forgets it. Safe to repeat; what fails is done again by `reconcile`. */
   async release(sandboxId: string): Promise<void> {
-    await this.#end(sandboxId)
+    const held = this.#held.get(sandboxId)
+    if (held !== undefined) await this.#close(held)
+    await this.#deps.driver.destroy(sandboxId)
     this.#held.delete(sandboxId)
     await this.#deps.store.removeSandbox({ sandboxId })
   }
@@ -115,7 +140,7 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosing = true
+    this.#stopping.abort()
     await Promise.all(this.#tasks)
     await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
   }
@@ -131,12 +156,13 @@ export class Sandboxes implements AsyncDisposable {
       receive: (item, from) => this.#options.receive(item, from),
       connected: () => {
         held.silentSince = undefined
+        held.hasConnected = true
       },
       disconnected: () => {
         // One that comes again and again and is never welcomed hangs, too.
         held.silentSince ??= performance.now()
         this.#options.interrupted(sessionId)
-        this.#background(this.#check(id))
+        this.#background(this.#watchEnd(held))
       },
       mismatched: (protocol) => {
         const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
@@ -148,88 +174,81 @@ export class Sandboxes implements AsyncDisposable {
       sessionId,
       renewedAt: performance.now(),
       silentSince: performance.now(),
-      isEnding: false,
+      hasConnected: false,
+      ending: undefined,
       hasEnded: false,
     }
     this.#held.set(id, held)
     return host
   }
 
-  async #launch(host: SandboxHost, nonce: string, row: SessionRow): Promise<void> {
+  async #launch(host: SandboxHost, row: SessionRow, origin: Origin): Promise<void> {
+    const isNeeded = (): boolean => !this.#stopping.signal.aborted && this.#held.has(host.id)
     try {
-      const ref = await this.#launches.pass(() => this.#create(host, nonce, row))
-      if (ref === undefined) return
-      await this.#open(host, ref, row)
+      const ref = await this.#launches.run(host, row, { origin, isNeeded })
+      // Otherwise nobody needs it by now, or the next server will make it.
+      if (ref !== undefined) await this.#launches.open(host, ref, row)
     } catch (error) {
-      this.#deps.logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be made')
-      await this.#lose(host.id, `could not be made: ${error instanceof Error ? error.message : String(error)}`)
+      this.#deps.logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be launched')
+      const how = origin === 'new' ? 'could not be made' : 'was lost: it could not be started again on its own disk'
+      const why = `${how}: ${error instanceof Error ? error.message : String(error)}`
+      await this.#lose(host.id, why, { isCounted: origin === 'own_disk' })
     }
   }
 
-  /** undefined: nobody needs it by now, or the next server will make it. */
-  async #create(host: SandboxHost, nonce: string, row: SessionRow): Promise<SandboxRef | undefined> {
-    if (this.#isClosing || !this.#held.has(host.id)) return undefined
-    const { driver, clock } = this.#deps
-    return driver.create({
-      id: host.id,
-      labels: { session: row.id },
-      limits: toLimits(row),
-      until: new Date(clock.now().getTime() + LIFETIME_MS),
-      env: {
-        [runnerEnv.sandboxId]: host.id,
-        [runnerEnv.link]: `unix:${inside.link}`,
-        [runnerEnv.nonce]: nonce,
-        [runnerEnv.claude]: inside.claude,
-      },
-      image: environmentOf(row).berth.image,
-    })
+  /** The runner has hung up: is its sandbox still there? Its processes end one after the other, the runner first. */
+  async #watchEnd(held: Held): Promise<void> {
+    for (let looks = 0; looks < LOOKS; looks++) {
+      await this.#check(held.host.id)
+      await sleep(LOOK_EVERY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
+      if (this.#stopping.signal.aborted || held.silentSince === undefined || this.#held.get(held.host.id) !== held)
+        return
+    }
   }
 
-  async #open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
-    if (ref.runDir === undefined || ref.uidBase === undefined) throw new Error('the sandbox is not on this machine')
-    const socket = modelSocket(ref.runDir, inside.firstUid)
-    const routed = mkdir(dirname(socket), { recursive: true, mode: 0o755 }).then(() =>
-      this.#deps.gateway.route(row.id, {
-        workspace_id: row.workspace_id,
-        socket_path: socket,
-        owner_uid: (ref.uidBase ?? 0) + inside.firstUid,
-        models: null,
-        server_tools: [],
-      }),
-    )
-    await Promise.all([host.listen(ref), routed])
-  }
-
-  /** After a sign that something is wrong: is the sandbox still there? */
   async #check(sandboxId: string): Promise<void> {
     const held = this.#held.get(sandboxId)
     const ref = await this.#deps.driver.get(sandboxId)
     // Released meanwhile: then it ended because it was told to.
-    if (held === undefined || !this.#held.has(sandboxId) || ref?.state === 'running') return
+    if (held === undefined || this.#held.get(sandboxId) !== held || ref?.state === 'running') return
     await this.#lose(sandboxId, 'was lost: its processes have ended')
+  }
+
+  /** Once for every loss; a failure is tried again with the next look at the sandbox. */
+  async #lose(sandboxId: string, why: string, { isCounted = false } = {}): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    if (held === undefined || held.ending !== undefined) return
+    held.ending = this.#dealWithLoss(held, { why: `the sandbox ${why}`, isCounted })
+    try {
+      await held.ending
+    } finally {
+      held.ending = undefined
+    }
   }
 
   /**
    * The sandbox is gone, or as good as gone. What is left of it ends before the session hears of it: the next one takes over the session's
-   * way to the model.
+   * way to the model. A disk that can be used again is kept for when the session needs a sandbox.
    */
-  async #lose(sandboxId: string, why: string): Promise<void> {
-    const held = this.#held.get(sandboxId)
-    if (held === undefined || held.isEnding) return
-    held.isEnding = true
-    await this.#end(sandboxId)
-    await this.#options.lost(held.sessionId, sandboxId, `the sandbox ${why}`)
-    await this.release(sandboxId)
+  async #dealWithLoss(held: Held, loss: { why: string; isCounted: boolean }): Promise<void> {
+    const { id } = held.host
+    // One that was never heard of since its launch would do the same again.
+    const files = held.hasConnected && this.#canRestart(await this.#deps.driver.get(id)) ? 'kept' : 'gone'
+    await this.#close(held)
+    if (files === 'gone') await this.#deps.driver.destroy(id)
+    await this.#options.lost(held.sessionId, { sandboxId: id, files, ...loss })
+    if (files === 'gone') await this.release(id)
+    else this.#held.delete(id)
   }
 
-  async #end(sandboxId: string): Promise<void> {
-    const held = this.#held.get(sandboxId)
-    if (held !== undefined && !held.hasEnded) {
-      await held.host[Symbol.asyncDispose]()
-      await this.#deps.gateway.unroute(held.sessionId).catch(() => undefined)
-      held.hasEnded = true
-    }
-    await this.#deps.driver.destroy(sandboxId)
+  #canRestart(ref: SandboxRef | undefined): boolean {
+    return this.#deps.driver.capabilities.restart && ref?.state === 'gone'
+  }
+
+  async #close(held: Held): Promise<void> {
+    if (held.hasEnded) return
+    await this.#launches.close(held.host, held.sessionId)
+    held.hasEnded = true
   }
 
   async #lookAfter(sandboxId: string): Promise<void> {
@@ -240,7 +259,7 @@ export class Sandboxes implements AsyncDisposable {
     }
     const now = performance.now()
     if (now - held.renewedAt < RENEW_EVERY_MS) return
-    await this.#deps.driver.renew(sandboxId, new Date(this.#deps.clock.now().getTime() + LIFETIME_MS))
+    await this.#deps.driver.renew(sandboxId, this.#launches.until())
     held.renewedAt = now
   }
 

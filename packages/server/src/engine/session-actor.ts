@@ -127,6 +127,7 @@ export class SessionActor {
       sessionId: this.#sessionId,
       epoch: await this.#deps.leases.epoch(this.#sessionId),
       sandboxId: host.id,
+      nonce: host.nonce,
       frames,
       acked: host.acked(this.#sessionId),
       previews: { ...this.#previews.ids },
@@ -185,13 +186,14 @@ export class SessionActor {
     if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return
     const pauseMs = pauseAfter(row.failures)
     if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stopping.signal })
-    const host = await this.#sandboxes.forSession(row)
+    const host = await this.#sandboxes.forSession(row.id)
     const config = toSessionConfig(row)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
       sessionId: row.id,
       epoch,
       sandboxId: host.id,
+      nonce: host.nonce,
       config,
       now: isoNow(clock),
     })

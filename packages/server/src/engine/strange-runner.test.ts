@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
-import { LINK_PROTOCOL, linkClose } from '@berth/protocol'
+import { BerthError, LINK_PROTOCOL, linkClose } from '@berth/protocol'
 import { inside, type SandboxDriver, type SandboxRef } from '@berth/sandbox'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
@@ -36,6 +36,7 @@ class Directories implements SandboxDriver {
     endpoint: false,
     exec: false,
     setNetworkPolicy: false,
+    restart: false,
   }
   readonly refs = new Map<string, SandboxRef>()
   readonly destroyed: string[] = []
@@ -48,7 +49,8 @@ class Directories implements SandboxDriver {
   check = () => Promise.resolve([])
   get = (id: string) => Promise.resolve(this.refs.get(id))
   list = () => Promise.resolve([...this.refs.values()])
-  renew = nothing;
+  renew = nothing
+  restart = () => Promise.reject(new BerthError('unsupported', 'restart'));
   [Symbol.asyncDispose] = nothing
 
   async create({ id, labels }: Parameters<SandboxDriver['create']>[0]): Promise<SandboxRef> {

@@ -8,6 +8,7 @@ import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
 import { newId } from '../domain/ids.ts'
 import { recoverTurn } from './recover-turn.ts'
+import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 import { appendTranscript, hasUserLine } from './transcripts.ts'
@@ -16,6 +17,8 @@ export interface CommitReportsArgs {
   readonly sessionId: string
   readonly epoch: number
   readonly sandboxId: string
+  /** Of the sandbox's launch that this is about. */
+  readonly nonce: string
   /** In the order of their numbers; those that were committed before are passed over. */
   readonly frames: readonly { readonly seq: number; readonly report: Report }[]
   /** Last command that the runner has handled. */
@@ -32,13 +35,13 @@ export interface CommittedReports extends Committed {
 }
 
 /**
- * `not_found` when the session is gone; nothing when it lives in another sandbox by now: the frames are nobody's. `conflict` when a frame is
- * missing: taking those behind it would let the runner forget the one that is not there.
+ * `not_found` when the session is gone; nothing when it lives in another sandbox, or another launch of it, by now: the frames are nobody's.
+ * `conflict` when a frame is missing: taking those behind it would let the runner forget the one that is not there.
  */
 export async function commitReports(db: Db, args: CommitReportsArgs): Promise<CommittedReports> {
   const log = await SessionLog.load(db, args)
   const sdkMessages: { seq: number; message: Readonly<Record<string, unknown>> }[] = []
-  if (log.row.sandbox_id !== args.sandboxId) return { row: log.row, events: [], commands: [], sdkMessages }
+  if (!(await isPresentLaunch(db, log.row, args))) return { row: log.row, events: [], commands: [], sdkMessages }
   if (args.usage !== null) log.row.usage = JSON.stringify(args.usage)
   await noteRunner(db, log, args)
   const context = contextOf(log, args.previews)

@@ -3,9 +3,10 @@ import type { SessionConfig } from '@berth/protocol'
 import { sessionEvent } from '@berth/protocol/api/event'
 import { z } from 'zod'
 import { toModelContent } from '../domain/model-content.ts'
+import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
-import { listTranscriptSizes, restoreCommands } from './transcripts.ts'
+import { listTranscriptSizes, restore, restoreCommands } from './transcripts.ts'
 
 const blocks = z.array(z.record(z.string(), z.unknown()))
 
@@ -13,6 +14,8 @@ export interface DeliverInputArgs {
   readonly sessionId: string
   readonly epoch: number
   readonly sandboxId: string
+  /** Of the sandbox's launch that this is about. */
+  readonly nonce: string
   readonly config: Omit<SessionConfig, 'sdk_session_id' | 'resume'>
   readonly now: string
 }
@@ -20,7 +23,7 @@ export interface DeliverInputArgs {
 /** undefined: there is nothing to hand over now (an input is inside, none waits, or the sandbox is another). */
 export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Committed | undefined> {
   const log = await SessionLog.load(db, args)
-  if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') return undefined
+  if (log.row.status === 'terminated' || !(await isPresentLaunch(db, log.row, args))) return undefined
   const [head] = await db
     .selectFrom('inputs')
     .selectAll()
@@ -30,7 +33,7 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
     .limit(1)
     .execute()
   if (head === undefined || head.state === 'delivered') return undefined
-  const isRestored = log.row.needs_restore === 1
+  const note = noteOf(log.row.needs_restore)
   await open(db, log, args.config)
   if (log.row.status === 'idle') log.toRunning()
   const stored = await db.selectFrom('events').select('body').where('id', '=', head.event_id).executeTakeFirstOrThrow()
@@ -40,27 +43,46 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
   if (event.type !== 'user.message') throw new TypeError(`input ${head.event_id} is a ${event.type}`)
   const content =
     head.continuation === null
-      ? [...(isRestored ? [restoredNote] : []), ...toModelContent(event.content)]
+      ? [...note, ...toModelContent(event.content)]
       : blocks.parse(JSON.parse(head.continuation))
   log.command({ type: 'input', uuid: head.uuid, content })
   return log.save()
 }
 
-/** Told to the agent with the first input in a sandbox that is not the one it remembers. */
-const restoredNote = {
-  type: 'text',
-  text: '<system-reminder>The sandbox of the conversation so far was lost. This is a new one: files that were written in the old one are gone.</system-reminder>',
+/** Told to the agent with the first input in a sandbox that is not, or not quite, the one it remembers. */
+function noteOf(needsRestore: number): { type: 'text'; text: string }[] {
+  switch (needsRestore) {
+    case restore.newSandbox:
+      return [
+        reminder(
+          'The sandbox of the conversation so far was lost. This is a new one: files that were written in the old one are gone.',
+        ),
+      ]
+    case restore.ifShorter:
+      return [
+        reminder(
+          'The sandbox ended and was started again. Files are as they were, but for those in /tmp, which are gone; no process of before runs any more.',
+        ),
+      ]
+    default:
+      return []
+  }
 }
 
-/** The configuration goes to the runner once, and again when it has changed; before it, where the sandbox is new, the transcript. */
+function reminder(text: string): { type: 'text'; text: string } {
+  return { type: 'text', text: `<system-reminder>${text}</system-reminder>` }
+}
+
+/** The configuration goes to the runner once, and again when it has changed; before it, where the sandbox needs it, the transcript. */
 async function open(db: Db, log: SessionLog, config: DeliverInputArgs['config']): Promise<void> {
   const opened = JSON.stringify(config)
   if (log.row.opened === opened) return
   log.row.opened = opened
   const sessionId = log.row.id
-  if (log.row.needs_restore === 1) {
-    log.row.needs_restore = 0
-    for (const part of await restoreCommands(db, sessionId, config)) log.command(part)
+  const isOnlyIfShorter = log.row.needs_restore === restore.ifShorter
+  if (log.row.needs_restore !== restore.nothing) {
+    log.row.needs_restore = restore.nothing
+    for (const part of await restoreCommands(db, sessionId, { ...config, isOnlyIfShorter })) log.command(part)
   }
   const { sdk_session_id, has_transcript } = log.row
   const transcripts = await listTranscriptSizes(db, { sessionId })

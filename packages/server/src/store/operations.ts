@@ -10,6 +10,7 @@ import * as events from './events.ts'
 import * as keys from './keys.ts'
 import * as leases from './leases.ts'
 import { limitTurn } from './limit-turn.ts'
+import { loseSandbox } from './lose-sandbox.ts'
 import * as meta from './meta.ts'
 import * as requests from './requests.ts'
 import * as sandboxes from './sandboxes.ts'
@@ -34,6 +35,7 @@ export const operations = {
   deleteSession,
   deliverInput,
   limitTurn,
+  loseSandbox,
   updateSession,
 }
 export type Operations = typeof operations

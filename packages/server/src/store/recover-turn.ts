@@ -4,17 +4,25 @@ import { type SessionError, sessionEvent } from '@berth/protocol/api/event'
 import { z } from 'zod'
 import { newId } from '../domain/ids.ts'
 import { toModelContent } from '../domain/model-content.ts'
-import { begunText, continuationText, type OpenCall, planRecovery } from '../domain/turn/recovery.ts'
+import {
+  begunText,
+  continuationText,
+  type Lost,
+  type OpenCall,
+  planRecovery,
+  withLoss,
+} from '../domain/turn/recovery.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import type { SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
-import { cutTranscript } from './transcripts.ts'
+import { cutTranscript, restore } from './transcripts.ts'
 
-const blocks = z.array(z.unknown())
+const blocks = z.array(z.looseObject({ type: z.string(), text: z.string().optional() }))
 
 export interface Cut {
-  /** What went away. */
-  readonly lost: 'process' | 'sandbox'
+  readonly lost: Lost
+  /** This loss has cut the turn before, and more of it has shown since. */
+  readonly isCounted?: boolean
   readonly error: SessionError
   /** Events of the calls that had begun and have no result. */
   readonly begunEventIds: readonly string[]
@@ -30,7 +38,7 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
     .where('state', '=', 'delivered')
     .executeTakeFirst()
   if (inside === undefined) return endWithoutInput(db, log, cut)
-  log.row.failures += 1
+  if (cut.isCounted !== true) log.row.failures += 1
   const plan = planRecovery({
     policy: environmentConfig.parse(JSON.parse(log.row.environment)).berth.on_interrupted_turn,
     failures: log.row.failures,
@@ -41,11 +49,13 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
     case 'stop':
       return giveUp(db, log, cut.error)
     case 'redeliver':
-      if (cut.begunEventIds.length > 0) await tellOfCalls(db, inside, cut)
+      await tellAgain(db, inside, cut)
+      // The sandbox's own transcript may have the input that the shipped one has not.
+      if (cut.lost === 'sandbox_processes') log.row.needs_restore = restore.cutBack
       break
     case 'rerun':
       await cutTranscript(db, { sessionId: log.row.id, uuid: inside.uuid })
-      log.row.needs_restore = 1
+      log.row.needs_restore = restore.cutBack
       log.row.opened = null
       break
     case 'continue': {
@@ -64,16 +74,25 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
   showRescheduled(log, cut.error)
 }
 
-/** The agent does not know of the input, but something was done for it: it gets the input together with what is unknown. */
-async function tellOfCalls(
+/**
+ * An input that goes to the agent again. A continuation that was not taken yet tells what has gone since; and what was begun for the input
+ * is told with it, for the agent does not know of it.
+ */
+async function tellAgain(
   db: Db,
   input: { readonly event_id: string; readonly continuation: string | null },
-  cut: Cut,
+  { lost, begunEventIds }: Cut,
 ): Promise<void> {
-  const note = `<system-reminder>${begunText(await readCalls(db, cut.begunEventIds), cut.lost)}</system-reminder>`
-  const content = input.continuation === null ? await readContent(db, input.event_id) : JSON.parse(input.continuation)
-  const continuation = JSON.stringify([{ type: 'text', text: note }, ...blocks.parse(content)])
-  await setInput(db, input.event_id, { continuation })
+  const untaken = input.continuation === null ? [] : blocks.parse(JSON.parse(input.continuation))
+  const told = untaken.map((block) =>
+    block.text === undefined ? block : { ...block, text: withLoss(block.text, lost) },
+  )
+  if (begunEventIds.length > 0) {
+    const text = `<system-reminder>${begunText(await readCalls(db, begunEventIds), lost)}</system-reminder>`
+    if (told.length === 0) told.push(...blocks.parse(await readContent(db, input.event_id)))
+    told.unshift({ type: 'text', text })
+  }
+  if (told.length > 0) await setInput(db, input.event_id, { continuation: JSON.stringify(told) })
 }
 
 async function readContent(db: Db, eventId: string): Promise<unknown> {

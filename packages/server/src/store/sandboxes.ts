@@ -1,15 +1,8 @@
 /** Which sandbox belongs to which session, and what is still unacknowledged on the link between them. */
 import { command, type Command } from '@berth/protocol'
-import { cutTurn } from '../domain/turn/translate.ts'
-import { TurnLog } from '../domain/turn/turn-log.ts'
-import { resolveTools } from '../domain/toolset.ts'
-import { sessionAgent } from '@berth/protocol/api/session'
-import { newId } from '../domain/ids.ts'
-import { recoverTurn } from './recover-turn.ts'
-import { type Committed, SessionLog } from './session-log.ts'
 import type { SandboxState } from './schema.ts'
 import type { Db } from './store.ts'
-import { listTranscriptSizes } from './transcripts.ts'
+import { listTranscriptSizes, restore } from './transcripts.ts'
 
 export interface AssignSandboxArgs {
   readonly sessionId: string
@@ -23,7 +16,7 @@ export interface AssignSandboxArgs {
 export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<void> {
   const session = await db
     .selectFrom('sessions')
-    .select(['workspace_id', 'link_received'])
+    .select('workspace_id')
     .where('id', '=', args.sessionId)
     .executeTakeFirstOrThrow()
   await db
@@ -37,23 +30,62 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
       created_at: args.now,
     })
     .execute()
-  await db.deleteFrom('outbox').where('session_id', '=', args.sessionId).execute()
-  if (session.link_received === 0) await requeue(db, args.sessionId)
+  await startLink(db, args.sessionId)
+  const hasTranscript = Object.keys(await listTranscriptSizes(db, args)).length > 0
   await db
     .updateTable('sessions')
-    .set({
-      sandbox_id: args.sandboxId,
-      opened: null,
-      link_received: 0,
-      link_sent: 0,
-      needs_restore: Object.keys(await listTranscriptSizes(db, args)).length > 0 ? 1 : 0,
-    })
+    .set({ sandbox_id: args.sandboxId, needs_restore: hasTranscript ? restore.newSandbox : restore.nothing })
     .where('id', '=', args.sessionId)
     .execute()
 }
 
-/** Nothing was ever heard from the sandbox: what was handed to it has not run, and waits for the next one. */
-async function requeue(db: Db, sessionId: string): Promise<void> {
+export interface RestartSandboxArgs {
+  readonly sessionId: string
+  readonly sandboxId: string
+  readonly nonce: string
+}
+
+/** The session's sandbox, which is lost, is about to be started again on its own disk; its link starts at nought. */
+export async function restartSandbox(db: Db, args: RestartSandboxArgs): Promise<void> {
+  const session = await db
+    .selectFrom('sessions')
+    .select(['has_transcript', 'sdk_session_id', 'needs_restore'])
+    .where('id', '=', args.sessionId)
+    .where('sandbox_id', '=', args.sandboxId)
+    .executeTakeFirstOrThrow()
+  const { sandboxId, nonce } = args
+  await db.updateTable('sandboxes').set({ nonce, state: 'starting' }).where('id', '=', sandboxId).execute()
+  const change =
+    session.has_transcript === 0
+      ? // The disk may have a conversation of which nothing was shipped; the CLI does not begin another by its name.
+        { sdk_session_id: crypto.randomUUID() }
+      : { needs_restore: await restoreAfterRestart(db, args.sessionId, session.needs_restore) }
+  await startLink(db, args.sessionId)
+  await db.updateTable('sessions').set(change).where('id', '=', args.sessionId).execute()
+}
+
+async function restoreAfterRestart(db: Db, sessionId: string, present: number): Promise<number> {
+  if (present !== restore.nothing) return present
+  const rows = await db.selectFrom('outbox').select('body').where('session_id', '=', sessionId).execute()
+  const pending = rows.map((row) => command.parse(JSON.parse(row.body))).filter((body) => body.type === 'restore')
+  // Perhaps it was not carried out.
+  return pending.some((part) => part.unless_bytes === undefined) ? restore.cutBack : restore.ifShorter
+}
+
+async function startLink(db: Db, sessionId: string): Promise<void> {
+  await takeBackInputs(db, { sessionId })
+  await db.deleteFrom('outbox').where('session_id', '=', sessionId).execute()
+  await db
+    .updateTable('sessions')
+    .set({ opened: null, link_received: 0, link_sent: 0 })
+    .where('id', '=', sessionId)
+    .execute()
+}
+
+/** Where nothing was ever heard from the sandbox, what was handed to it has not run, and waits again. */
+export async function takeBackInputs(db: Db, { sessionId }: { sessionId: string }): Promise<void> {
+  const session = await db.selectFrom('sessions').select('link_received').where('id', '=', sessionId).executeTakeFirst()
+  if (session?.link_received !== 0) return
   await db
     .updateTable('inputs')
     .set({ state: 'queued' })
@@ -64,12 +96,8 @@ async function requeue(db: Db, sessionId: string): Promise<void> {
 
 /** Forgets a sandbox that is gone for good. */
 export async function removeSandbox(db: Db, args: { sandboxId: string }): Promise<void> {
-  const owner = await db
-    .selectFrom('sessions')
-    .select(['id', 'link_received'])
-    .where('sandbox_id', '=', args.sandboxId)
-    .executeTakeFirst()
-  if (owner?.link_received === 0) await requeue(db, owner.id)
+  const owner = await db.selectFrom('sessions').select('id').where('sandbox_id', '=', args.sandboxId).executeTakeFirst()
+  if (owner !== undefined) await takeBackInputs(db, { sessionId: owner.id })
   await db
     .updateTable('sessions')
     .set({ sandbox_id: null, opened: null })
@@ -117,57 +145,4 @@ export async function findLinkProgress(db: Db, args: { sandboxId: string }): Pro
     progress.push({ sessionId: session.id, received: session.link_received, commands })
   }
   return progress
-}
-
-export interface LoseSandboxArgs {
-  readonly sessionId: string
-  readonly epoch: number
-  readonly sandboxId: string
-  readonly why: string
-  readonly now: string
-}
-
-/**
- * The session's sandbox is gone, or could not be made. A turn that was under way is recovered in another one; between turns that is told
- * and the next input brings it about.
- */
-export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Committed> {
-  const log = await SessionLog.load(db, args)
-  if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
-    return { row: log.row, events: [], commands: [] }
-  }
-  const agent = sessionAgent.parse(JSON.parse(log.row.agent))
-  const context = {
-    threadId: log.row.thread_id,
-    agentName: agent.name,
-    tools: resolveTools(agent.tools),
-    newEventId: () => newId('sevt'),
-    previews: {},
-  }
-  const closing = new TurnLog(structuredClone(log.turn), context)
-  cutTurn(closing, args.why)
-  for (const event of closing.events) log.add(event)
-  Object.assign(log.row, { sandbox_id: null, opened: null })
-  await takeUndelivered(db, args.sessionId)
-  if (closing.cut !== undefined) await recoverTurn(db, log, { lost: 'sandbox', ...closing.cut })
-  return log.save()
-}
-
-/** The input that was about to be handed over when the sandbox failed counts as handed over: its tries are bounded, too. */
-async function takeUndelivered(db: Db, sessionId: string): Promise<void> {
-  const head = await db
-    .selectFrom('inputs')
-    .select(['seq', 'state'])
-    .where('session_id', '=', sessionId)
-    .where('state', '!=', 'done')
-    .orderBy('seq')
-    .limit(1)
-    .executeTakeFirst()
-  if (head?.state !== 'queued') return
-  await db
-    .updateTable('inputs')
-    .set({ state: 'delivered' })
-    .where('session_id', '=', sessionId)
-    .where('seq', '=', head.seq)
-    .execute()
 }

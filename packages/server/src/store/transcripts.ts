@@ -5,6 +5,17 @@ import type { Db } from './store.ts'
 
 type Restore = Extract<Command, { type: 'restore' }>
 
+/** `sessions.needs_restore`: what the runner is given of the transcript before the next input. */
+export const restore = {
+  nothing: 0,
+  /** All of it: the sandbox is a new one. */
+  newSandbox: 1,
+  /** What the sandbox's own disk has less of than was shipped: it was started again on that disk. */
+  ifShorter: 2,
+  /** All of it, in the place of what the sandbox has: that goes on where the conversation does not. */
+  cutBack: 3,
+} as const
+
 const line = z.looseObject({ type: z.string(), uuid: z.string().optional() })
 
 /** Adds a part. One that was added before, or that does not begin where the last one ended, is passed over: answers false. */
@@ -48,8 +59,9 @@ export async function listTranscriptSizes(db: Db, args: { sessionId: string }): 
 export async function restoreCommands(
   db: Db,
   sessionId: string,
-  place: { readonly home: string; readonly uid: number },
+  to: { readonly home: string; readonly uid: number; readonly isOnlyIfShorter: boolean },
 ): Promise<Restore[]> {
+  const sizes = to.isOnlyIfShorter ? await listTranscriptSizes(db, { sessionId }) : {}
   const rows = await db
     .selectFrom('transcripts')
     .select(['path', 'text'])
@@ -61,7 +73,8 @@ export async function restoreCommands(
   return rows.map(({ path, text }) => {
     const start = ends.get(path) ?? 0
     ends.set(path, start + Buffer.byteLength(text))
-    return { type: 'restore', home: place.home, uid: place.uid, path, start, text }
+    const unless_bytes = sizes[path]
+    return { type: 'restore', home: to.home, uid: to.uid, path, start, text, unless_bytes }
   })
 }
 

@@ -38,20 +38,38 @@ export interface OpenCall {
 
 const MAX_INPUT_SHOWN = 1_000
 
+/** What went away: the CLI; everything that ran in the sandbox, which is on its own disk again; or the sandbox and its files. */
+export type Lost = 'process' | 'sandbox_processes' | 'sandbox'
+
+/** The worst last. */
+const losses: Readonly<Record<Lost, string>> = {
+  process:
+    'The agent process ended in the middle of the turn and was started again. Files are as they were at that moment.',
+  sandbox_processes:
+    'The sandbox ended in the middle of the turn and was started again. Files are as they were at that moment, but for those in /tmp, which are gone; no process of before runs any more.',
+  sandbox:
+    'The sandbox was lost in the middle of the turn. This is a new one: the conversation is restored, but files that were written in the old sandbox are gone, and no process of it runs any more.',
+}
+
+/** A continuation's text, when more has gone than it says. */
+export function withLoss(text: string, lost: Lost): string {
+  const order = Object.values(losses)
+  const told = order.find((sentence) => text.includes(sentence))
+  return told === undefined || order.indexOf(told) >= order.indexOf(losses[lost])
+    ? text
+    : text.replace(told, () => losses[lost])
+}
+
 /**
  * What the agent is told when it goes on. It begins with the words that the CLI itself uses for this. The calls are named although the CLI
  * mostly names them too: a call can be under way before its line is in the transcript.
  */
-export function continuationText(calls: readonly OpenCall[], lost: 'process' | 'sandbox'): string {
+export function continuationText(calls: readonly OpenCall[], lost: Lost): string {
   return ['Continue from where you left off.', '', begunText(calls, lost)].join('\n')
 }
 
 /** What was lost, and which calls had begun by then. */
-export function begunText(calls: readonly OpenCall[], lost: 'process' | 'sandbox'): string {
-  const what =
-    lost === 'process'
-      ? 'The agent process ended in the middle of the turn and was started again. Files are as they were at that moment.'
-      : 'The sandbox was lost in the middle of the turn. This is a new one: the conversation is restored, but files that were written in the old sandbox are gone, and no process of it runs any more.'
+export function begunText(calls: readonly OpenCall[], lost: Lost): string {
   const open = calls.map(({ name, input }) => `- ${name} ${JSON.stringify(input).slice(0, MAX_INPUT_SHOWN)}`)
   const unknown =
     open.length === 0
@@ -60,5 +78,5 @@ export function begunText(calls: readonly OpenCall[], lost: 'process' | 'sandbox
           'These tool calls had begun and have no result. Their outcome is unknown: check whether they took effect before you repeat them.',
           ...open,
         ]
-  return [what, ...unknown].join('\n')
+  return [losses[lost], ...unknown].join('\n')
 }

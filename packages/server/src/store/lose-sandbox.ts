@@ -1,0 +1,72 @@
+/** What becomes of a session whose sandbox is gone. */
+import { sessionAgent } from '@berth/protocol/api/session'
+import { newId } from '../domain/ids.ts'
+import { resolveTools } from '../domain/toolset.ts'
+import { cutTurn } from '../domain/turn/translate.ts'
+import { TurnLog } from '../domain/turn/turn-log.ts'
+import { recoverTurn } from './recover-turn.ts'
+import { type Committed, SessionLog } from './session-log.ts'
+import type { Db } from './store.ts'
+
+export interface LoseSandboxArgs {
+  readonly sessionId: string
+  readonly epoch: number
+  readonly sandboxId: string
+  readonly why: string
+  /** `kept`: the sandbox can be started again on its own disk, and stays the session's. */
+  readonly files: 'kept' | 'gone'
+  /** The session was told before; what is new is that the files are gone. */
+  readonly isCounted: boolean
+  readonly now: string
+}
+
+/**
+ * The session's sandbox is gone, or could not be made. A turn that was under way is recovered in another one, or in the same one with its
+ * files; between turns the next input brings that about, and only what cannot be brought back is told.
+ */
+export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Committed> {
+  const log = await SessionLog.load(db, args)
+  if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
+    return { row: log.row, events: [], commands: [] }
+  }
+  const agent = sessionAgent.parse(JSON.parse(log.row.agent))
+  const context = {
+    threadId: log.row.thread_id,
+    agentName: agent.name,
+    tools: resolveTools(agent.tools),
+    newEventId: () => newId('sevt'),
+    previews: {},
+  }
+  const closing = new TurnLog(structuredClone(log.turn), context)
+  cutTurn(closing, args.why)
+  for (const event of closing.events) log.add(event)
+  // No launch has this nonce: what is still under way from the one that ended is nobody's.
+  await db.updateTable('sandboxes').set({ state: 'lost', nonce: '' }).where('id', '=', args.sandboxId).execute()
+  log.row.opened = null
+  if (args.files === 'gone') log.row.sandbox_id = null
+  // Heard of since, it is lost a further time.
+  const isCounted = args.isCounted && log.row.link_received === 0
+  await takeUndelivered(db, args.sessionId)
+  const lost = args.files === 'kept' ? 'sandbox_processes' : 'sandbox'
+  if (closing.cut !== undefined) await recoverTurn(db, log, { lost, isCounted, ...closing.cut })
+  return log.save()
+}
+
+/** The input that was about to be handed over when the sandbox failed counts as handed over: its tries are bounded, too. */
+async function takeUndelivered(db: Db, sessionId: string): Promise<void> {
+  const head = await db
+    .selectFrom('inputs')
+    .select(['seq', 'state'])
+    .where('session_id', '=', sessionId)
+    .where('state', '!=', 'done')
+    .orderBy('seq')
+    .limit(1)
+    .executeTakeFirst()
+  if (head?.state !== 'queued') return
+  await db
+    .updateTable('inputs')
+    .set({ state: 'delivered' })
+    .where('session_id', '=', sessionId)
+    .where('seq', '=', head.seq)
+    .execute()
+}
