@@ -13,8 +13,9 @@ import { blocksOf, codeIn, readPage, rowsOf, sectionOf } from './page.ts'
 const page = readPage('docs/guide/recovery.md')
 
 it('the guide to recovery quotes what the agent is told', () => {
-  const [ofProcess, ofSandbox = ''] = blocksOf(page, 'text')
+  const [ofProcess, ofProcesses = '', ofSandbox = ''] = blocksOf(page, 'text')
   expect(ofProcess?.trimEnd()).toBe(continuationText([{ name: 'Bash', input: { command: './deploy.sh' } }], 'process'))
+  expect(continuationText([], 'sandbox_processes')).toContain(ofProcesses.trimEnd())
   expect(continuationText([], 'sandbox')).toContain(ofSandbox.trimEnd())
 })
 
