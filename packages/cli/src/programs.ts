@@ -37,10 +37,7 @@ function claudeOf(from: string): string {
 }
 
 /** The sandbox driver of an installation: everything that it keeps is below the data directory. */
-/** The runner waits most of its life: a quarter less memory is worth 15 ms of processor time at its start. */
-const SMALL_NODE = ['--max-semi-space-size=1', '--optimize-for-size']
-
 export function ociOptions({ dataDir, ociRuntime }: { dataDir: string; ociRuntime?: string | undefined }): OciOptions {
   const runtime = ociRuntime === undefined ? {} : { runtime: ociRuntime }
-  return { stateDir: join(dataDir, 'sbx'), ...hostPrograms(), nodeFlags: SMALL_NODE, ...runtime }
+  return { stateDir: join(dataDir, 'sbx'), ...hostPrograms(), ...runtime }
 }
