@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isBerthError, type Report } from '@berth/protocol'
 import type { Limits } from '@berth/protocol/api/limits'
-import { sessionAgent } from '@berth/protocol/api/session'
+import { parseSessionAgent } from '../domain/session.ts'
 import type { Committed, SessionRow } from '../store/session-log.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import type { FeedItem } from './feed.ts'
@@ -171,7 +171,7 @@ export class SessionActor {
   }
 
   #watchLimits(row: SessionRow): void {
-    const { limits } = sessionAgent.parse(JSON.parse(row.agent)).berth
+    const { limits } = parseSessionAgent(row.agent).berth
     this.#clock.update(
       { activeSince: isAtWork(row) ? row.active_since : null, limits },
       this.#deps.clock.now().getTime(),

@@ -1,7 +1,7 @@
 /** What a session's runner is told: the effective agent and the places in the sandbox. */
 import type { SessionConfig } from '@berth/protocol'
 import { environmentConfig } from '@berth/protocol/api/environment'
-import { sessionAgent } from '@berth/protocol/api/session'
+import { parseSessionAgent } from '../domain/session.ts'
 import { inside, type SandboxLimits } from '@berth/sandbox'
 import { resolveTools } from '../domain/toolset.ts'
 import type { SessionRow } from '../store/session-log.ts'
@@ -9,7 +9,7 @@ import type { SessionRow } from '../store/session-log.ts'
 const MIB = 1024 * 1024
 
 export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
-  const agent = sessionAgent.parse(JSON.parse(row.agent))
+  const agent = parseSessionAgent(row.agent)
   const { tools, customTools } = resolveTools(agent.tools)
   return {
     uid: inside.firstUid,

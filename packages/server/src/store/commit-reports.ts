@@ -1,6 +1,6 @@
 /** What a runner reported becomes durable: translated, appended, its progress noted, all in one transaction. */
 import { BerthError, type ModelUsage, type Report } from '@berth/protocol'
-import { sessionAgent } from '@berth/protocol/api/session'
+import { parseSessionAgent } from '../domain/session.ts'
 import type { StopReason } from '@berth/protocol/api/event'
 import { resolveTools } from '../domain/toolset.ts'
 import { translate } from '../domain/turn/translate.ts'
@@ -73,7 +73,7 @@ async function noteRunner(db: Db, log: SessionLog, args: CommitReportsArgs): Pro
 }
 
 function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): TurnContext {
-  const agent = sessionAgent.parse(JSON.parse(log.row.agent))
+  const agent = parseSessionAgent(log.row.agent)
   return {
     threadId: log.row.thread_id,
     agentName: agent.name,

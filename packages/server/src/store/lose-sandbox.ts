@@ -1,5 +1,5 @@
 /** What becomes of a session whose sandbox is gone. */
-import { sessionAgent } from '@berth/protocol/api/session'
+import { parseSessionAgent } from '../domain/session.ts'
 import { newId } from '../domain/ids.ts'
 import { resolveTools } from '../domain/toolset.ts'
 import { cutTurn } from '../domain/turn/translate.ts'
@@ -29,7 +29,7 @@ export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Commit
   if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
     return { row: log.row, events: [], commands: [] }
   }
-  const agent = sessionAgent.parse(JSON.parse(log.row.agent))
+  const agent = parseSessionAgent(log.row.agent)
   const context = {
     threadId: log.row.thread_id,
     agentName: agent.name,

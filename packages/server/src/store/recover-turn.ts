@@ -120,7 +120,7 @@ async function endWithoutInput(db: Db, log: SessionLog, { error, lost }: Cut): P
 }
 
 /** The turn ends with an error; the next input, if there is one, goes on. */
-export async function giveUp(db: Db, log: SessionLog, error: SessionError): Promise<void> {
+async function giveUp(db: Db, log: SessionLog, error: SessionError): Promise<void> {
   log.row.failures = 0
   log.add({ id: newId('sevt'), type: 'session.error', error: { ...error, retry_status: { type: 'exhausted' } } })
   await db

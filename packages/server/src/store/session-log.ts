@@ -17,7 +17,7 @@ import type { SessionSituation } from '../domain/acceptance.ts'
 import type { EventDraft } from '../domain/turn/turn-log.ts'
 import { parseTurn, type TurnState } from '../domain/turn/turn-state.ts'
 import { parseModels, toWireUsage } from '../domain/usage.ts'
-import { sessionAgent } from '@berth/protocol/api/session'
+import { parseSessionAgent } from '../domain/session.ts'
 import type { Database } from './schema.ts'
 import type { Db } from './store.ts'
 
@@ -201,6 +201,6 @@ export class SessionLog {
   }
 
   #thread(): { session_thread_id: string; agent_name: string } {
-    return { session_thread_id: this.row.thread_id, agent_name: sessionAgent.parse(JSON.parse(this.row.agent)).name }
+    return { session_thread_id: this.row.thread_id, agent_name: parseSessionAgent(this.row.agent).name }
   }
 }
