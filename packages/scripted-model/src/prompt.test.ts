@@ -55,6 +55,7 @@ test('an interruption is no prompt, and what follows it is a new one', () => {
 test.each([
   'Continue from where you left off.',
   'Output token limit hit. Resume directly.',
+  'Your response above was cut off mid-stream. Resume directly from where it stops — no apology, no recap.',
   'Stop hook feedback:\ndo more',
   '[structured-output-enforce] You MUST call the StructuredOutput tool to complete this request.',
   'Your response above was stopped by a safety classifier — this is not a tool or API error.',

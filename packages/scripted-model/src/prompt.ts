@@ -29,6 +29,7 @@ const CLI_TEXTS = [
   '[Request interrupted by user',
   'Continue from where you left off',
   'Output token limit hit',
+  'Your response above was cut off mid-stream',
   'Your response above was stopped by a safety classifier',
   'Stop hook feedback:',
   '[structured-output-enforce]',

@@ -41,6 +41,23 @@ describe('a CLI that is killed', () => {
     expect(messagesOf(next)).toEqual(['First'])
   })
 
+  story('behind a whole text of an answer that is not over: the text is not lost', async ({ berth }) => {
+    const { id } = await berth.createSession()
+    await using events = await berth.watch(id)
+    await berth.send(id, ['First', '::stall 5 times=1', '::chunks 1', '::text All said.', '::next', '::text Went on.'])
+    const raw = async () => (await berth.fetch(`/berth/v1/sessions/${id}/sdk_messages`)).text()
+    await expect.poll(raw, { timeout: 20_000 }).toContain('"text":"All said."')
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    process.kill((await sandbox.cli()).pid, 'SIGKILL')
+    const turn = await events.turn()
+    expectRetried(turn, /SIGKILL/)
+    // Whether the agent remembers that it has said it depends on the moment.
+    expect(messagesOf(turn).slice(0, 1)).toEqual(['All said.'])
+    expect(turn.findIndex(({ type }) => type === 'agent.message')).toBeLessThan(
+      turn.findIndex(({ type }) => type === 'session.status_rescheduled'),
+    )
+  })
+
   story(
     'in the middle of a tool: its outcome is said to be unknown, it is not run again, and nothing of it is left',
     async ({ berth }) => {

@@ -26,6 +26,7 @@ export interface Cut {
   readonly error: SessionError
   /** Events of the calls that had begun and have no result. */
   readonly begunEventIds: readonly string[]
+  readonly said: readonly string[]
 }
 
 /** Leaves the session rescheduling, with an input that can be handed over; or, where there is no point in going on, with the turn ended. */
@@ -37,13 +38,18 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
     .where('session_id', '=', log.row.id)
     .where('state', '=', 'delivered')
     .executeTakeFirst()
-  if (inside === undefined) return endWithoutInput(db, log, cut)
+  if (inside === undefined) {
+    showSaid(log, cut)
+    return endWithoutInput(db, log, cut)
+  }
   if (cut.isCounted !== true) log.row.failures += 1
   const plan = planRecovery({
     policy: environmentConfig.parse(JSON.parse(log.row.environment)).berth.on_interrupted_turn,
     failures: log.row.failures,
     isTaken: inside.is_taken === 1,
   })
+  // Otherwise the agent will know nothing of it, and says it anew.
+  if (plan !== 'redeliver' && plan !== 'rerun') showSaid(log, cut)
   switch (plan) {
     case 'give_up':
     case 'stop':
@@ -99,6 +105,12 @@ async function readContent(db: Db, eventId: string): Promise<unknown> {
   const stored = await db.selectFrom('events').select('body').where('id', '=', eventId).executeTakeFirstOrThrow()
   const event = sessionEvent.parse(JSON.parse(stored.body))
   return event.type === 'user.message' ? toModelContent(event.content) : []
+}
+
+/** What stands in the conversation stands in the log. */
+function showSaid(log: SessionLog, { said }: Cut): void {
+  const content = said.map((text) => ({ type: 'text' as const, text }))
+  if (content.length > 0) log.add({ id: newId('sevt'), type: 'agent.message', content })
 }
 
 function showRescheduled(log: SessionLog, error: SessionError): void {

@@ -36,13 +36,15 @@ const toolResult = z.looseObject({
 })
 export type ToolResult = z.infer<typeof toolResult>
 
+const userText = z.looseObject({ type: z.literal('text'), text: z.string() })
+
 export const userMessage = z.looseObject({
   type: z.literal('user'),
   ...parent,
   message: z.looseObject({
     content: z.union([
       z.string(),
-      z.array(z.union([toolResult, z.looseObject({ type: z.string() }).transform(() => null)])),
+      z.array(z.union([toolResult, userText, z.looseObject({ type: z.string() }).transform(() => null)])),
     ]),
   }),
 })

@@ -14,6 +14,8 @@ import type { TurnLog } from './turn-log.ts'
 
 /** The CLI's own stand-in messages (no model made them) carry this as their model. */
 const SYNTHETIC_MODEL = '<synthetic>'
+/** How the CLI notes an interrupt in the conversation. */
+const INTERRUPTED = '[Request interrupted by user'
 
 export function translateMessage(log: TurnLog, message: Readonly<Record<string, unknown>>): void {
   switch (message['type']) {
@@ -83,7 +85,12 @@ function textOf(message: AssistantMessage): string {
 function user(log: TurnLog, message: ReturnType<typeof userMessage.parse>): void {
   const { content } = message.message
   if (isOfSubagent(message) || typeof content === 'string') return
-  for (const block of content) if (block !== null) endCall(log, block)
+  for (const block of content) {
+    if (block === null) continue
+    if (block.type === 'tool_result') endCall(log, block)
+    // The CLI keeps what was cut, and has the model go on behind it.
+    else if (!block.text.startsWith(INTERRUPTED)) log.showCut()
+  }
 }
 
 function result(log: TurnLog, message: ResultMessage): void {

@@ -236,6 +236,23 @@ test('of an answer that was cut, what the agent goes on behind is a message, whe
   }
 })
 
+test('what the CLI keeps of an answer that was cut is a message, also when the request behind it has to be made again', () => {
+  const talk = new Conversation()
+  talk.start('msg_1')
+  talk.block({ type: 'text', text: 'All said' })
+  talk.end('msg_1', null)
+  const user = (text: string) =>
+    talk.message({ type: 'user', parent_tool_use_id: null, message: { content: [{ type: 'text', text }] } })
+  user('Your response above was cut off mid-stream.')
+  talk.message({ type: 'system', subtype: 'api_retry', attempt: 1, error: 'unknown' })
+  talk.start('msg_2')
+  talk.end('msg_2')
+  talk.message({ type: 'result', subtype: 'success', is_error: false })
+  expect(talk.events.filter(({ type }) => type === 'agent.message')).toMatchObject([
+    { content: [{ type: 'text', text: 'All said' }] },
+  ])
+})
+
 test('of an answer that was cut by an interrupt, or that is asked for again, there is no message', () => {
   const interrupted = {
     type: 'result',
@@ -244,15 +261,26 @@ test('of an answer that was cut by an interrupt, or that is asked for again, the
     terminal_reason: 'aborted_x',
   }
   const again = { type: 'system', subtype: 'api_retry', attempt: 1, error: 'unknown' }
-  for (const next of [interrupted, again]) {
+  const note = { content: [{ type: 'text', text: '[Request interrupted by user]' }] }
+  const noted = { type: 'user', parent_tool_use_id: null, message: note }
+  for (const next of [[interrupted], [noted, interrupted], [again]]) {
     const talk = new Conversation()
     talk.start('msg_1')
     talk.block({ type: 'text', text: 'So far' })
     talk.end('msg_1', null)
-    talk.message(next)
+    for (const message of next) talk.message(message)
     talk.start('msg_2')
     expect(types(talk.events)).not.toContain('agent.message')
   }
+})
+
+test('what was said in an answer in which the process ended is told with the cut', () => {
+  const talk = new Conversation()
+  talk.start()
+  talk.block({ type: 'text', text: 'All said' })
+  talk.end('msg_1', null)
+  talk.report({ type: 'exited', reason: 'crashed', exit_code: null, signal: 'SIGKILL', detail: '' })
+  expect(talk.cut?.said).toEqual(['All said'])
 })
 
 test('a process that ends in the middle closes the span and the calls: what had begun is unknown, what waited did not run', () => {
@@ -269,6 +297,7 @@ test('a process that ends in the middle closes the span and the calls: what had 
   expect(JSON.stringify(talk.events.at(-1))).toContain('did not run')
   expect(talk.cut?.error.message).toContain('SIGKILL')
   expect(talk.cut?.begunEventIds).toEqual([talk.events[1]?.id])
+  expect(talk.cut?.said).toEqual([])
   expect(talk.turn.calls).toEqual({})
 })
 

@@ -92,6 +92,7 @@ export function cutTurn(log: TurnLog, why: string): void {
   log.cut = {
     error: sessionFailure('unknown_error', why.slice(0, 2_000), 'retrying'),
     begunEventIds: Object.values(log.turn.calls).flatMap((call) => (hasBegun(call) ? [call.eventId] : [])),
+    said: log.turn.cut ?? [],
   }
   closeOpenCalls(log, (call) =>
     hasBegun(call)

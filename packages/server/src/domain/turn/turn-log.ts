@@ -22,6 +22,8 @@ export interface TurnCut {
   readonly error: SessionError
   /** Events of the calls that had begun and have no result. */
   readonly begunEventIds: readonly string[]
+  /** What the agent had said in an answer that was not over: a message if the conversation goes on behind it. */
+  readonly said: readonly string[]
 }
 
 /** Names the n-th `agent.message` (or `agent.thinking`) of one model answer, from 0. */
