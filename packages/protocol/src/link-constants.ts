@@ -6,7 +6,10 @@
 /** A runner and a server understand each other only when this number is the same on both sides. */
 export const LINK_PROTOCOL = 1
 
-/** WebSocket close codes of the link. All but `replaced` and `going_away` are final: the runner must not dial again. */
+/**
+ * WebSocket close codes of the link. The runner dials again after `going_away`, `replaced` and `stale_epoch` (the server that closed has lost
+ * its lease, and the one that has it will answer); the others are final.
+ */
 export const linkClose = {
   going_away: 1001,
   protocol_mismatch: 4001,

@@ -8,6 +8,7 @@
  * `delta`s are not numbered, never replayed, and may be dropped under load.
  */
 import { z } from 'zod'
+import { dial } from './channel.ts'
 
 export { HEARTBEAT_MS, LINK_PROTOCOL, linkClose, runnerEnv } from './link-constants.ts'
 
@@ -70,12 +71,22 @@ export const command = z.discriminatedUnion('type', [
     path: z.string(),
     start: seq,
     text: z.string(),
-    /** Where the file has at least this many bytes already, it stays as it is. */
+    /** Where the file has at least this many bytes already, it keeps these and loses what was said behind them and their last call. */
     unless_bytes: seq.optional(),
   }),
   /** One user message. `uuid` identifies it in the transcript; `content` are Messages API content blocks. */
   z.object({ type: z.literal('input'), uuid: z.uuid(), content: contentBlocks }),
   z.object({ type: z.literal('interrupt') }),
+  /**
+   * Carries out calls that a CLI held which is gone, one after the other, each once and under its own id, without a model request. The
+   * conversation's transcript is in its place and ends with the message that makes them; `line` behind it makes a CLI take up the call. The
+   * transcript is of no use afterwards: it is to be restored before the next `open`.
+   */
+  z.object({
+    type: z.literal('run_calls'),
+    config: sessionConfig,
+    calls: z.array(z.object({ tool_use_id: z.string(), line: z.string() })),
+  }),
   /** The answer to a held call (policy `always_ask`). May come before the CLI has asked. */
   z.object({
     type: z.literal('verdict'),
@@ -122,6 +133,8 @@ export const report = z.discriminatedUnion('type', [
     /** Set when a subagent makes the call. */
     agent_id: z.string().nullable(),
   }),
+  /** A call that needed an answer, or was held by a CLI that is gone, starts once this frame is acknowledged. */
+  z.object({ type: z.literal('call_begins'), tool_use_id: z.string() }),
   /**
    * Whole lines of a transcript file, `length` bytes from byte `start` on; `path` as in `restore`. A turn's last lines come before the message that says
    * that the CLI is idle, and before `exited`.
@@ -149,13 +162,14 @@ export const runnerHello = z.object({
   sandbox_id: z.string(),
   /** Secret of this launch: proves that the peer is the runner of this sandbox and not of an earlier one. */
   nonce: z.string(),
-  /** Highest epoch this runner has been welcomed with; 0 at first. */
+  /** Highest epoch this runner has been welcomed with; 0 at first. A server whose lease is older hangs up, and gives the sandbox up. */
   epoch: z.int().nonnegative(),
   sessions: z.array(progress),
 })
 export const serverWelcome = z.object({
   type: z.literal('welcome'),
   protocol: z.int(),
+  /** Of the lease under which the server acts for the sandbox's session. A runner refuses one older than it has seen. */
   epoch: z.int().nonnegative(),
   sessions: z.array(progress),
 })
@@ -180,6 +194,7 @@ export type FromRunner = z.infer<typeof fromRunner>
 export const fromServer = z.discriminatedUnion('type', [
   serverWelcome,
   z.object({ type: z.literal('frame'), session_id: z.string(), seq, body: command }),
+  dial,
   ack,
   ping,
   pong,

@@ -1,5 +1,6 @@
 /** Environments: where and how their sandboxes live. */
 import { z } from 'zod'
+import { lifecycle, lifecycleParams } from './lifecycle.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { idText, text, timestamp } from './text.ts'
 
@@ -70,6 +71,7 @@ const berthParams = z.strictObject({
   model_retries: z.int().min(0).max(10).nullish(),
   /** What becomes of a turn whose process or sandbox was lost in the middle. */
   on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']).nullish(),
+  lifecycle: lifecycleParams.nullish(),
 })
 export type BerthEnvironmentParams = z.infer<typeof berthParams>
 
@@ -135,6 +137,7 @@ export const environmentConfig = z
       resources,
       model_retries: z.int(),
       on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']),
+      lifecycle,
     }),
   })
   .meta({ id: 'EnvironmentConfig' })

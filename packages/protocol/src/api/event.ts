@@ -123,6 +123,12 @@ export const sessionEvents = [
   event('session.deleted', {}),
 ] as const
 
+/** Ours: the profile does not have them. */
+export const berthEvents = [
+  /** The sandbox was put away, and with it so many processes that the agent had left running. */
+  event('berth.processes_ended', { count: z.int().min(1) }),
+] as const
+
 const tokens = z.int().nonnegative()
 export const spanEvents = [
   event('span.model_request_start', {}),
@@ -141,7 +147,7 @@ export const spanEvents = [
 
 /** Every event that a log may hold. */
 export const sessionEvent = z
-  .discriminatedUnion('type', [...inputEvents, ...agentEvents, ...sessionEvents, ...spanEvents])
+  .discriminatedUnion('type', [...inputEvents, ...agentEvents, ...sessionEvents, ...spanEvents, ...berthEvents])
   .meta({ id: 'SessionEvent' })
 export type SessionEvent = z.infer<typeof sessionEvent>
 export type SessionEventType = SessionEvent['type']
