@@ -10,6 +10,7 @@ export interface HostPrograms {
   readonly node: string
   readonly claude: string
   readonly runner: string
+  readonly archiver: string
 }
 
 export function hostPrograms(): HostPrograms {
@@ -17,6 +18,7 @@ export function hostPrograms(): HostPrograms {
     node: nodeOf(packages),
     claude: claudeOf(packages),
     runner: join(packages, 'runner/dist/runner.mjs'),
+    archiver: join(packages, 'runner/dist/archiver.mjs'),
   }
 }
 

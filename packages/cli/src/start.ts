@@ -8,6 +8,7 @@ import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import { findRuntime } from '@berth/sandbox/oci/runtime'
 import { startScriptedModel } from '@berth/scripted-model'
 import { claimDataDir, newKey, startServer } from '@berth/server'
+import type { Config } from '@berth/server/config'
 import { settings } from '@berth/server/settings'
 import type { Logger } from 'pino'
 import { apiKeyPath, readApiKey, writeApiKey } from './api-key-file.ts'
@@ -28,6 +29,8 @@ export interface StartConfig {
   readonly ociRuntime?: string | undefined
   readonly allowedHosts?: readonly string[]
   readonly allowedOrigins?: readonly string[]
+  readonly ports?: Config['ports']
+  readonly checkpointsPerSession?: number
 }
 
 export interface StartOptions {
@@ -53,6 +56,13 @@ interface ApiKey {
   readonly path: string
 }
 
+function givenOf({ checkpointsPerSession, ports }: StartConfig): Pick<StartConfig, 'checkpointsPerSession' | 'ports'> {
+  return {
+    ...(checkpointsPerSession === undefined ? {} : { checkpointsPerSession }),
+    ...(ports === undefined ? {} : { ports }),
+  }
+}
+
 const GATEWAY_END_MS = 15_000
 
 /** Starts gateway, server and, where the config says so, the scripted model. Resolves when requests are answered. */
@@ -75,8 +85,8 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   const driver = opened.use(await openOciDriver({ ...ociOptions(config), logger }))
   signal.throwIfAborted()
   const { dataDir, host, port, allowedHosts = [], allowedOrigins = [] } = config
-  const listen = { host, port, allowedHosts, allowedOrigins }
-  const server = await startServer({ ...listen, dataDir, apiKey: apiKey.value, driver, gateway, logger })
+  const given = { host, port, allowedHosts, allowedOrigins, ...givenOf(config) }
+  const server = await startServer({ ...given, dataDir, apiKey: apiKey.value, driver, gateway, logger })
   undo.move()
   const rest = opened.move()
   return {

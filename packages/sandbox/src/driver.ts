@@ -2,6 +2,10 @@
  * The contract between Berth and whatever makes sandboxes. A sandbox is one isolated machine in which the runner runs; a driver makes
  * it, finds it again and ends it, and nothing more: exec, files, ports and archives go over the link, the same on every driver.
  *
+ * Who drives a sandbox acts under an epoch, which grows whenever the right to act passes to another server. A driver remembers with each
+ * sandbox the highest epoch it was called under, for as long as the sandbox is there and whoever opens the driver next, and refuses a
+ * lower one with `conflict`, changing nothing. Calls that overlap in time have no order.
+ *
  * A driver belongs in a folder of its own and sees nothing of the server. `conformance/` holds every driver to these sentences.
  */
 
@@ -14,7 +18,7 @@ export interface SandboxDriver extends AsyncDisposable {
 
   /**
    * Makes the sandbox `spec.id` and launches the runner in it. Resolves when the runner's process was started; that it works is seen
-   * on the link. Idempotent on `spec.id`: a second call for a living sandbox answers the same ref and changes nothing.
+   * on the link. Idempotent on `spec.id`: a second call for a living sandbox answers the same ref and changes nothing but its epoch.
    * Nothing is left when it throws: `invalid_request` for a spec it cannot honour, `unavailable` when the machine lacks something,
    * `conflict` for the id of a sandbox that has ended and waits for `restart` or `destroy`.
    */
@@ -22,7 +26,7 @@ export interface SandboxDriver extends AsyncDisposable {
 
   /**
    * Starts a sandbox that is `gone` anew on the disk that it left: same id, labels, uid range and disk, everything in `/workspace`, home and
-   * outputs as it was, `/tmp` empty, no process of before. `spec` is the one of its `create`, but for `env` and `until`, which are new.
+   * outputs as it was, `/tmp` empty, no process of before. `spec` is the one of its `create`, but for `env`, `until` and `epoch`, which are new.
    * Resolves as `create` does. `conflict` while it runs or is being restarted, `not_found` when nothing of it is left, `unavailable` when
    * its disk cannot be used. When it throws, the sandbox is `gone` as before and may be restarted again or destroyed. Capability `restart`.
    */
@@ -35,10 +39,13 @@ export interface SandboxDriver extends AsyncDisposable {
    * Lets it live until then, at most; a sandbox whose time has run out ends by itself, whether or not anybody drives it.
    * `not_found` when it is not running (any more).
    */
-  renew(id: string, until: Date): Promise<void>
+  renew(id: string, until: Date, epoch: number): Promise<void>
 
-  /** Ends the whole process tree (within 5 s) and removes everything of it. Destroying what does not exist succeeds. */
-  destroy(id: string): Promise<void>
+  /**
+   * Ends the whole process tree (within 5 s) and removes everything of it, its epoch included. Destroying what does not exist succeeds.
+   * Without an epoch for a sandbox that belongs to nobody.
+   */
+  destroy(id: string, epoch?: number): Promise<void>
 
   /** Every sandbox of this driver and state directory whose labels include these, dead ones not yet cleaned up included. Capability `list`. */
   list(labels?: Readonly<Record<string, string>>): Promise<SandboxRef[]>
@@ -58,6 +65,8 @@ export type Capability =
 export interface SandboxSpec {
   /** Ours, `sbx_…`, at most 32 characters of `[a-z0-9_]`. Names directories and cgroups: says nothing about tenants. */
   readonly id: string
+  /** From 1. */
+  readonly epoch: number
   readonly labels: Readonly<Record<string, string>>
   readonly limits: SandboxLimits
   /** How long it lives without `renew`. */
@@ -111,6 +120,8 @@ export const inside = {
   node: '/opt/berth/node',
   claude: '/opt/berth/claude',
   runner: '/opt/berth/runner.mjs',
+  /** The program that the runner starts for a session's files. Beside the runner's. */
+  archiver: '/opt/berth/archiver.mjs',
   workspace: '/workspace',
   home: '/home',
   outputs: '/mnt/session/outputs',

@@ -56,6 +56,7 @@ export class Bench implements AsyncDisposable {
     this.#ids.push(id)
     return {
       id,
+      epoch: 1,
       labels: {},
       limits: { cpus: 2, memoryBytes: 512 * MIB, diskBytes: 64 * MIB, pids: 128, files: 1024 },
       until: inSeconds(3600),

@@ -74,7 +74,7 @@ export function idempotency(test: DriverUnderTest): void {
       for (const detour of [`../${basename(bench.input.stateDir)}/${id}`, `./${id}`, '..', '.', '', `${id}/run`]) {
         expect(await bench.driver.get(detour)).toBeUndefined()
         await bench.driver.destroy(detour)
-        await expect(bench.driver.renew(detour, inSeconds(60))).rejects.toMatchObject({ code: 'not_found' })
+        await expect(bench.driver.renew(detour, inSeconds(60), 1)).rejects.toMatchObject({ code: 'not_found' })
       }
       expect((await bench.driver.get(id))?.state).toBe('running')
     })

@@ -1,6 +1,7 @@
 import { describe } from 'vitest'
 import { capabilities } from './capabilities.ts'
 import type { DriverUnderTest } from './context.ts'
+import { epochs } from './epochs.ts'
 import { faults } from './faults.ts'
 import { idempotency } from './idempotency.ts'
 import { isolation } from './isolation.ts'
@@ -25,6 +26,7 @@ export function describeSandboxDriver(name: string, test: DriverUnderTest): void
     labels(test)
     faults(test)
     restart(test)
+    epochs(test)
     capabilities(test)
   })
 }

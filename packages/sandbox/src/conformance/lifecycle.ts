@@ -90,14 +90,14 @@ export function lifecycle(test: DriverUnderTest): void {
       const soon = inSeconds(2)
       const [short, renewed] = [bench.spec({ until: soon }), bench.spec({ until: soon })]
       await bench.driver.create(renewed)
-      await bench.driver.renew(renewed.id, inSeconds(3600))
+      await bench.driver.renew(renewed.id, inSeconds(3600), 1)
       await bench.driver.create(short)
       await until(async () => (await bench.driver.get(short.id))?.state === 'gone')
       expect(Date.now()).toBeGreaterThanOrEqual(soon.getTime())
       expect((await bench.driver.get(renewed.id))?.state).toBe('running')
-      await bench.driver.renew(renewed.id, inSeconds(-1))
+      await bench.driver.renew(renewed.id, inSeconds(-1), 1)
       await until(async () => (await bench.driver.get(renewed.id))?.state === 'gone')
-      await expect(bench.driver.renew(renewed.id, inSeconds(60))).rejects.toMatchObject({ code: 'not_found' })
+      await expect(bench.driver.renew(renewed.id, inSeconds(60), 1)).rejects.toMatchObject({ code: 'not_found' })
     })
 
     promise(test, 'lives on when the driver that made it is closed', async () => {

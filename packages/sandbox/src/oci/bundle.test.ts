@@ -8,6 +8,7 @@ function input(change: Partial<BundleInput> = {}): BundleInput {
   return {
     spec: {
       id: 'sbx_1',
+      epoch: 1,
       labels: { tenant: 'acme' },
       limits: { cpus: 0.5, memoryBytes: 256 * MIB, diskBytes: 64 * MIB, pids: 99, files: 4096 },
       until: new Date(0),
@@ -21,6 +22,7 @@ function input(change: Partial<BundleInput> = {}): BundleInput {
     node: '/n',
     claude: '/c',
     runner: '/r.mjs',
+    archiver: '/a.mjs',
     nodeFlags: ['--max-old-space-size=64'],
     hardFiles: 1000,
     arch: 'x64',

@@ -18,6 +18,7 @@ export interface BundleInput {
   readonly node: string
   readonly claude: string
   readonly runner: string
+  readonly archiver: string
   /** Options of Node, before the runner's path. */
   readonly nodeFlags: readonly string[]
   /** The process's own hard limit of open files: nobody may be given more. */
@@ -129,6 +130,7 @@ function mountsOf(input: BundleInput): Mount[] {
     bind(input.node, inside.node, fromHost),
     bind(input.claude, inside.claude, fromHost),
     bind(input.runner, inside.runner, [...fromHost, 'noexec']),
+    bind(input.archiver, inside.archiver, [...fromHost, 'noexec']),
   ]
 }
 

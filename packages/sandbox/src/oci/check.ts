@@ -39,6 +39,7 @@ export async function checkMachine(settings: Settings, stateDir: string, signal?
     checkDisk(stateDir),
     ...Object.entries({ node: settings.node, claude: settings.claude }).map(([name, path]) => checkBinary(name, path)),
     checkReadable('runner', settings.runner),
+    checkReadable('archiver', settings.archiver),
     checkReadable('sandbox shim', shimScript),
   ]
   const findings = await Promise.all(checks)

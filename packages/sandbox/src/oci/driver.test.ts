@@ -22,7 +22,7 @@ afterEach(() => rm(dir, { recursive: true }))
 describe('oci driver options', () => {
   it('refuses a state directory under which sockets could not be named', async () => {
     const stateDir = join(dir, 'a-rather-long-directory-name-indeed')
-    const opened = openOciDriver({ stateDir, node, claude: node, runner: node })
+    const opened = openOciDriver({ stateDir, node, claude: node, runner: node, archiver: node })
     await expect(opened).rejects.toMatchObject({
       code: 'invalid_request',
       message: expect.stringContaining('too long'),
@@ -30,7 +30,7 @@ describe('oci driver options', () => {
   })
 
   it('refuses paths that a mount option cannot carry', async () => {
-    const opened = openOciDriver({ stateDir: dir, node: 'node', claude: node, runner: node })
+    const opened = openOciDriver({ stateDir: dir, node: 'node', claude: node, runner: node, archiver: node })
     await expect(opened).rejects.toMatchObject({ code: 'invalid_request', message: expect.stringContaining('node') })
   })
 
@@ -40,6 +40,7 @@ describe('oci driver options', () => {
       runtime: '/no/runtime',
       node,
       claude: node,
+      archiver: node,
       runner: '/no/runner',
     })
     const failed = (await driver.check()).filter((finding) => finding.level === 'fail')
@@ -64,7 +65,8 @@ describe.skipIf(process.getuid?.() !== 0)('oci driver', () => {
   it('leaves nothing of a sandbox that could not start, and says why', async () => {
     await using bench = await Bench.open({
       ...crun,
-      open: ({ stateDir }) => openOciDriver({ stateDir, node, claude: node, runner: '/no/such/runner.mjs' }),
+      open: ({ stateDir }) =>
+        openOciDriver({ stateDir, node, claude: node, archiver: node, runner: '/no/such/runner.mjs' }),
     })
     const created = bench.driver.create(bench.spec())
     await expect(created).rejects.toMatchObject({
@@ -108,7 +110,7 @@ describe.skipIf(process.getuid?.() !== 0)('oci driver', () => {
   it('removes at opening what a driver that died was making or removing', async () => {
     const dead = { pid: 2 ** 22 - 1, start: '1', boot: 'b' }
     for (const kind of ['new', 'dead'] as const) await mkdir(layout(dir).draft(kind, 'sbx_1', dead))
-    await using _driver = await openOciDriver({ stateDir: dir, node, claude: node, runner: node })
+    await using _driver = await openOciDriver({ stateDir: dir, node, claude: node, runner: node, archiver: node })
     expect(await leftoversOf(dir, [])).toEqual([])
   })
 

@@ -7,6 +7,7 @@ import { cgroupPids, readCgroups } from './cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import { checkMachine } from './check.ts'
 import { lockDirectory } from './directory-lock.ts'
+import { admitEpoch } from './epochs.ts'
 import { assertSocketsFit, layout } from './layout.ts'
 import type { Layout } from './layout.ts'
 import { findMachine, shimCgroup, thisProcess } from './machine.ts'
@@ -128,13 +129,19 @@ class OciDriver implements SandboxDriver {
     return record === undefined ? undefined : this.#ref(record)
   }
 
-  async renew(id: string, until: Date): Promise<void> {
+  async renew(id: string, until: Date, epoch: number): Promise<void> {
     if ((await this.get(id))?.state !== 'running') throw new BerthError('not_found', `sandbox ${id} is not running`)
-    await sandboxFiles.writeUntil(this.#parts.layout.sandbox(id), until.getTime() - this.#parts.clock.now())
+    const dir = this.#parts.layout.sandbox(id)
+    await admitEpoch(dir, id, epoch)
+    await sandboxFiles.writeUntil(dir, until.getTime() - this.#parts.clock.now())
   }
 
-  async destroy(id: string): Promise<void> {
-    if (isSandboxId(id)) await this.#ids.run(id, () => removeSandbox(this.#parts, id))
+  async destroy(id: string, epoch?: number): Promise<void> {
+    if (!isSandboxId(id)) return
+    await this.#ids.run(id, async () => {
+      if (epoch !== undefined) await admitEpoch(this.#parts.layout.sandbox(id), id, epoch)
+      await removeSandbox(this.#parts, id)
+    })
   }
 
   async list(labels: Readonly<Record<string, string>> = {}): Promise<SandboxRef[]> {
@@ -169,7 +176,7 @@ class OciDriver implements SandboxDriver {
   async #createOrFind(spec: SandboxSpec, machine: Machine, signal: AbortSignal): Promise<SandboxRef> {
     for (;;) {
       signal.throwIfAborted()
-      const existing = await this.#existing(spec.id)
+      const existing = await this.#existing(spec)
       const ref = existing === 'absent' ? await this.#make(spec, machine, signal) : existing
       if (ref !== 'coming') return ref
       await sleep(10, undefined, { signal })
@@ -180,10 +187,11 @@ class OciDriver implements SandboxDriver {
    * The sandbox of this id if it lives; `coming` while another driver makes it. Clears away one whose maker died before it came to
    * life. Throws `conflict` for one that has ended.
    */
-  async #existing(id: string): Promise<SandboxRef | 'coming' | 'absent'> {
+  async #existing({ id, epoch }: SandboxSpec): Promise<SandboxRef | 'coming' | 'absent'> {
     const dir = this.#parts.layout.sandbox(id)
     const record = await sandboxFiles.readRecord(dir)
     if (record === undefined) return 'absent'
+    await admitEpoch(dir, id, epoch)
     const started = await sandboxFiles.hasStarted(dir)
     const ref = await this.#ref(record)
     if (started && ref.state === 'running') return ref
@@ -217,6 +225,7 @@ class OciDriver implements SandboxDriver {
     const absent = (): BerthError => new BerthError('not_found', `nothing is left of sandbox ${id}`)
     if ((await sandboxFiles.readRecord(dir)) === undefined) throw absent()
     await using _lock = await lockDirectory(dir)
+    await admitEpoch(dir, id, spec.epoch)
     const ref = await this.get(id)
     if (ref?.uidBase === undefined) throw absent()
     if (ref.state === 'running') throw new BerthError('conflict', `sandbox ${id} is running`)

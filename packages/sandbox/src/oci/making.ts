@@ -5,6 +5,7 @@ import type { SandboxSpec } from '../driver.ts'
 import { ociConfig } from './bundle.ts'
 import { controllers } from './cgroup.ts'
 import type { Cgroups, Controller } from './cgroup.ts'
+import { firstEpoch } from './epochs.ts'
 import { errno } from './errno.ts'
 import type { Layout } from './layout.ts'
 import type { Machine } from './machine.ts'
@@ -57,6 +58,7 @@ async function fillDirectory(making: Making, spec: SandboxSpec, draft: string): 
     makeRunDir(join(draft, 'run'), uidBase),
     makeDisk(draft, spec.limits.diskBytes, uidBase),
     sandboxFiles.writeUntil(draft, spec.until.getTime() - making.now),
+    firstEpoch(draft, spec.epoch),
     sandboxFiles.writeRecord(draft, { id: spec.id, labels: spec.labels, uidBase, maker: making.machine.self }),
     writeConfig(making, spec, { dir: draft, uidBase }),
   ])
@@ -120,6 +122,7 @@ async function config(making: Making, spec: SandboxSpec, uidBase: number): Promi
     node: settings.node,
     claude: settings.claude,
     runner: settings.runner,
+    archiver: settings.archiver,
     nodeFlags: settings.nodeFlags,
     hardFiles: await hardFileLimit(),
     arch: process.arch,

@@ -7,9 +7,10 @@ import { leftoversOf } from './leftovers.ts'
 import { killProcess } from './process-identity.ts'
 import { sandboxFiles } from './sandbox-files.ts'
 
-/** Opens the driver with one runtime. The CLI's place is taken by Node: the suite never starts it. */
+/** Opens the driver with one runtime. The places of the CLI and the archiver are taken by Node: the suite never starts them. */
 function open(runtime: string, { stateDir, runner }: OpenInput): Promise<SandboxDriver> {
-  return openOciDriver({ stateDir, runtime, runner, node: process.execPath, claude: process.execPath })
+  const program = process.execPath
+  return openOciDriver({ stateDir, runtime, runner, node: program, claude: program, archiver: program })
 }
 
 export const openCrun = (input: OpenInput): Promise<SandboxDriver> => open('/usr/bin/crun', input)

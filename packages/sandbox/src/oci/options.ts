@@ -13,10 +13,11 @@ export interface OciOptions {
   readonly stateDir: string
   /** `auto`: crun, else runc. Or the path of a runtime with their command line. Default `auto`. */
   readonly runtime?: string
-  /** Host paths of the programs that stand at `inside.node`, `inside.claude` and `inside.runner`. */
+  /** Host paths of the programs that stand at `inside.node`, `inside.claude`, `inside.runner` and `inside.archiver`. */
   readonly node: string
   readonly claude: string
   readonly runner: string
+  readonly archiver: string
   /** Options of Node for the runner. */
   readonly nodeFlags?: readonly string[]
   /** Limits that may be missing. Without this, a machine that cannot enforce one of them gets no sandbox. */
@@ -38,6 +39,7 @@ export const optionPaths = z.object({
   node: path,
   claude: path,
   runner: path,
+  archiver: path,
   nodeFlags: z.array(z.string()).default([]),
   withoutLimits: z.array(z.enum(controllers)).default([]),
 })

@@ -54,7 +54,8 @@ describe.skipIf(!root)('programs in a sandbox', () => {
     if (claude === undefined || !(await isExecutable(claude))) return
     await using bench = await Bench.open({
       ...ociUnderTest('crun'),
-      open: ({ stateDir, runner }) => openOciDriver({ stateDir, runner, node: process.execPath, claude }),
+      open: ({ stateDir, runner }) =>
+        openOciDriver({ stateDir, runner, archiver: runner, node: process.execPath, claude }),
     })
     const limits = { cpus: 2, memoryBytes: GIB, diskBytes: GIB, pids: 256, files: 4096 }
     await using sandbox = await bench.sandbox({ limits })

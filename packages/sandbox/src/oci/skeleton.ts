@@ -23,7 +23,9 @@ const mountPoints = [
   ...words('proc dev sys run usr root opt/berth mnt/session var/lib etc/ssl/certs etc/alternatives'),
   ...[inside.run, inside.workspace, inside.home, inside.outputs].map((path) => path.slice(1)),
 ]
-const fileMountPoints = ['/opt/berth/init', inside.node, inside.claude, inside.runner].map((path) => path.slice(1))
+const fileMountPoints = ['/opt/berth/init', inside.node, inside.claude, inside.runner, inside.archiver].map((path) =>
+  path.slice(1),
+)
 
 /** Files of the host by which programs find libraries, time zone rules and certificate authorities. Nothing about the host's users. */
 const copied = [
@@ -60,7 +62,11 @@ export async function ensureSkeleton(dir: string): Promise<string> {
 
 /** The layer that an image gets on top: mount points, and no way to resolve names. */
 export function ensureMountPoints(dir: string): Promise<string> {
-  return ensureDirectory(join(dir, 'mount-points'), async (root) => {
+  const state = createHash('sha256')
+    .update(JSON.stringify([mountPoints, fileMountPoints]))
+    .digest('hex')
+    .slice(0, 16)
+  return ensureDirectory(join(dir, `mount-points-${state}`), async (root) => {
     await makeMountPoints(root)
     for (const name of ['etc/hosts', 'etc/resolv.conf', 'etc/nsswitch.conf'])
       await put(join(root, name), written[name] ?? '')

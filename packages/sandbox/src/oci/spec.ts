@@ -13,6 +13,7 @@ export function isSandboxId(id: string): boolean {
 
 const sandboxSpec = z.object({
   id: z.string().regex(ID, 'must be at most 32 characters of a-z, 0-9 and _'),
+  epoch: z.int().min(1),
   labels: z.record(z.string(), z.string()),
   limits: z.object({
     cpus: z.number().min(0.01).max(1024),
