@@ -1,4 +1,4 @@
-import type { Options } from '@anthropic-ai/claude-agent-sdk'
+import type { CanUseTool, Options } from '@anthropic-ai/claude-agent-sdk'
 import type { SessionConfig } from '@berth/protocol/link'
 import type { Answers } from './answers.ts'
 import { cliEnvironment, LONGEST_TIMEOUT_MS } from './cli-environment.ts'
@@ -7,6 +7,9 @@ import type { Gate } from './gate.ts'
 
 /** Transcripts are the platform's to remove; the CLI otherwise sweeps those it has not touched for 30 days. */
 const KEEP_TRANSCRIPTS_DAYS = 36_500
+const settings = { cleanupPeriodDays: KEEP_TRANSCRIPTS_DAYS }
+/** A socket that nobody listens on. */
+const NO_MODEL = '/nowhere/model.sock'
 
 /** What the Agent SDK is told for a session, everything but how its process is spawned. */
 export async function agentOptions(
@@ -14,6 +17,29 @@ export async function agentOptions(
   gate: Gate,
   results: Answers<CustomResult>,
 ): Promise<Options> {
+  return {
+    ...commonOptions(config),
+    ...(await customTools(config, results)),
+    ...permissions(gate),
+    includePartialMessages: true,
+  }
+}
+
+/**
+ * The same for a CLI that only carries out one call. It takes it up before it has heard of any hook, so that `canUseTool` decides: every
+ * tool is one that needs to be asked for.
+ */
+export function heldCallOptions(config: SessionConfig, canUseTool: CanUseTool): Options {
+  const ask = config.tools.map(({ name }) => name)
+  return {
+    ...commonOptions({ ...config, resume: true, model_socket: NO_MODEL }),
+    settings: { ...settings, permissions: { ask } },
+    permissionMode: 'default',
+    canUseTool,
+  }
+}
+
+function commonOptions(config: SessionConfig): Options {
   return {
     ...identity(config),
     cwd: config.cwd,
@@ -26,13 +52,10 @@ export async function agentOptions(
     ...(config.system === null ? {} : { systemPrompt: { type: 'custom', prompt: config.system, snapshot: false } }),
     tools: config.tools.filter(({ policy }) => policy !== 'deny').map(({ name }) => name),
     disallowedTools: config.tools.filter(({ policy }) => policy === 'deny').map(({ name }) => name),
-    ...(await customTools(config, results)),
-    ...permissions(gate),
     // Nothing in the workspace configures the agent, and a message is text: no slash commands, no `@file`.
     settingSources: [],
-    settings: { cleanupPeriodDays: KEEP_TRANSCRIPTS_DAYS },
+    settings,
     verbatimPrompts: true,
-    includePartialMessages: true,
     // Otherwise an interrupt ends background tasks too.
     perTaskStopAffordance: true,
   }

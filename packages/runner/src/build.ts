@@ -3,6 +3,7 @@ import type { BuildOptions, Plugin } from 'esbuild'
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { archiverBeside } from './archiver-file.ts'
 
 /** CommonJS parts of the bundle ask for node's own modules by `require`. */
 const REQUIRE = `import { createRequire as berthCreateRequire } from 'node:module'
@@ -85,8 +86,8 @@ async function bundle(file: string, options: BuildOptions): Promise<string> {
 }
 
 /**
- * Bundles the runner and everything it needs into one file for Node 24. Answers its version: a hash of the content, which the file
- * carries too.
+ * Bundles the runner and everything it needs into one file for Node 24, and beside it `archiver.mjs`, the program that it starts for files.
+ * Answers the version: a hash of their content, which the runner's file carries too.
  */
 export async function buildRunner(outfile: string = defaultRunnerFile): Promise<{ outfile: string; version: string }> {
   const late = await bundle(LATE, {
@@ -100,8 +101,10 @@ export async function buildRunner(outfile: string = defaultRunnerFile): Promise<
     banner: { js: REQUIRE },
     plugins: [asText(late)],
   })
-  const version = createHash('sha256').update(text).digest('hex').slice(0, 12)
+  const archiver = await bundle('archiver/main.ts', { format: 'esm', plugins: [withoutSideEffects] })
+  const version = createHash('sha256').update(text).update(archiver).digest('hex').slice(0, 12)
   await mkdir(dirname(outfile), { recursive: true })
+  await writeFile(archiverBeside(outfile), archiver)
   await writeFile(outfile, text.replace(VERSION_PLACEHOLDER, version))
   return { outfile, version }
 }

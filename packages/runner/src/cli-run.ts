@@ -20,7 +20,7 @@ export interface CliRunOptions {
   readonly gate: Gate
   readonly results: Answers<CustomResult>
   /** The next message waits until it resolves. */
-  readonly onMessage: (message: SDKMessage) => Promise<void>
+  readonly onMessage: (message: SDKMessage, gone: AbortSignal) => Promise<void>
   /** Called once, when the CLI has taken its configuration. */
   readonly onStarted: (pid: number, version: string) => void
   /** Resolves when there is room for more messages. */
@@ -76,6 +76,10 @@ export class CliRun {
     return new CliRun(options, { process, query: running, inputs, draining })
   }
 
+  get pid(): number {
+    return this.#process.pid
+  }
+
   input(message: SDKUserMessage): void {
     this.#inputs.push(message)
   }
@@ -124,7 +128,9 @@ export class CliRun {
   }
 
   async #read(onMessage: CliRunOptions['onMessage']): Promise<void> {
-    for await (const message of this.#query) await onMessage(message)
+    const gone = new AbortController()
+    void this.#process.exited.then(() => gone.abort())
+    for await (const message of this.#query) await onMessage(message, gone.signal)
   }
 }
 

@@ -68,6 +68,7 @@ export class Gate {
     // The SDK runs hooks ahead of the messages it has read before them: let the call's own message be reported first.
     await afterMessages()
     await this.#options.taken(signal)
+    signal.throwIfAborted()
     const seq = this.#options.report({
       type: 'tool_call',
       tool_use_id: input.tool_use_id,
@@ -77,9 +78,18 @@ export class Gate {
       agent_id: input.agent_id ?? null,
     })
     await this.#options.acknowledged(seq, signal)
-    if (policy === 'always_ask') return this.verdicts.take(input.tool_use_id, signal)
+    if (policy === 'always_ask') return this.#ask(input.tool_use_id, signal)
     if (policy === 'always_allow') return { behavior: 'allow', message: null }
     return { behavior: 'deny', message: `The tool ${input.tool_name} is not allowed in this session.` }
+  }
+
+  /** A call with a yes is begun only when that is committed: should the CLI be lost, it is certain whether the call may be made again. */
+  async #ask(toolUseId: string, signal: AbortSignal): Promise<Verdict> {
+    const verdict = await this.verdicts.take(toolUseId, signal)
+    if (verdict.behavior === 'allow') {
+      await this.#options.acknowledged(this.#options.report({ type: 'call_begins', tool_use_id: toolUseId }), signal)
+    }
+    return verdict
   }
 }
 

@@ -1,3 +1,4 @@
+import { channelPath } from '@berth/protocol/channel-constants'
 import { watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,6 +18,14 @@ export function parseLinkAddress(text: string): LinkAddress {
   const url = URL.parse(text)
   if (url?.protocol === 'ws:' || url?.protocol === 'wss:') return { url: text, socketPath: undefined }
   throw new Error(`the link's address must be unix:/path or a ws or wss URL, not "${text}"`)
+}
+
+/** Where a channel leads: what to hand to `ws`. */
+export function channelUrl({ url, socketPath }: LinkAddress, id: string): string {
+  if (socketPath !== undefined) return `ws+unix:${socketPath}:${channelPath(id)}`
+  const channel = new URL(url)
+  channel.pathname = channel.pathname.replace(/\/$/, '') + channelPath(id)
+  return channel.href
 }
 
 const FIRST_DELAY_MS = 20

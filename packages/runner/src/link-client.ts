@@ -1,8 +1,10 @@
 import { HEARTBEAT_MS, LINK_PROTOCOL, linkClose } from '@berth/protocol/link-constants'
+import { MAX_CHANNEL_MESSAGE } from '@berth/protocol/channel-constants'
+import type { Dial } from '@berth/protocol/channel'
 import type { Command, FromServer, Report } from '@berth/protocol/link'
 import { WebSocket } from 'ws'
 import { keepAlive } from './heartbeat.ts'
-import { parseLinkAddress, pauseBeforeRedial, redialDelay } from './link-address.ts'
+import { channelUrl, parseLinkAddress, pauseBeforeRedial, redialDelay } from './link-address.ts'
 import type { LinkAddress } from './link-address.ts'
 import type { UnreadableFrame } from './link-messages.ts'
 import { Outbox } from './outbox.ts'
@@ -18,7 +20,6 @@ const finalCodes: ReadonlySet<number> = new Set([
   linkClose.protocol_mismatch,
   linkClose.bad_hello,
   linkClose.unknown_sandbox,
-  linkClose.stale_epoch,
 ])
 
 export interface LinkClientOptions {
@@ -39,6 +40,8 @@ export interface LinkReceiver {
   readonly read: (text: string) => FromServer | UnreadableFrame
   /** Called once per command, in order. Must not throw; the command is acknowledged when it returns. */
   handle(sessionId: string, command: Command): void
+  /** The server asks for a channel. Must not throw. */
+  dial(dial: Dial): void
 }
 
 interface Peer {
@@ -98,6 +101,18 @@ export class LinkClient {
     if (beginsAnswer(message)) this.#cut.delete(sessionId)
     if (this.#cut.has(sessionId)) return
     socket.send(JSON.stringify({ type: 'delta', session_id: sessionId, message }))
+  }
+
+  /** Dials for a channel, once. */
+  openChannel(id: string): WebSocket {
+    return new WebSocket(channelUrl(this.#address, id), {
+      headers: { authorization: `Bearer ${this.#options.nonce}` },
+      perMessageDeflate: false,
+      maxPayload: MAX_CHANNEL_MESSAGE,
+      // All zeros, which masks nothing: masking is there for browsers, and would cost a copy of every byte.
+      generateMask: (mask) => void mask.fill(0),
+      handshakeTimeout: 3 * HEARTBEAT_MS,
+    })
   }
 
   /** Keeps the link up. Resolves with the final close code, or undefined when the signal ended it. Rejects when `onHello` fails. */
@@ -162,6 +177,8 @@ export class LinkClient {
         return this.#command(connection, message, () =>
           this.report(message.session_id, { type: 'refused', command: message.command, detail: message.detail }),
         )
+      case 'dial':
+        return receiver.dial(message)
       case 'ack':
         return this.outbox(message.session_id).acknowledge(message.seq)
       case 'ping':

@@ -164,7 +164,20 @@ test('a server with an older epoch is refused, and a newer one welcomed', async 
   await peer.until(() => peer.hellos.at(-1)?.epoch === 6)
 })
 
-test.each(['unknown_sandbox', 'stale_epoch', 'bad_hello', 'protocol_mismatch'] as const)(
+test('a server that has lost its lease may hang up: the runner dials on', async () => {
+  await using sandbox = await TestSandbox.start(bundle)
+  const { peer } = sandbox
+  const session = sandbox.session()
+  session.open()
+  await session.report('started')
+  const before = peer.hellos.length
+  peer.close(linkClose.stale_epoch)
+  await peer.until(() => peer.hellos.length > before)
+  session.say('::text hello')
+  await session.idle()
+})
+
+test.each(['unknown_sandbox', 'bad_hello', 'protocol_mismatch'] as const)(
   'close code %s ends the runner and its sessions',
   async (name) => {
     await using sandbox = await TestSandbox.start(bundle)

@@ -21,7 +21,7 @@ async function run(config: RunnerConfig): Promise<number> {
     // With the Agent SDK and the validators, which take longer to load than everything before the hello.
     onHello: async () => {
       const { Sessions } = await import('./sessions.ts')
-      sessions = new Sessions(link, config.launch)
+      sessions = new Sessions({ link, launch: config.launch, archiver: config.archiver, log })
       return sessions
     },
   })
@@ -37,7 +37,7 @@ async function run(config: RunnerConfig): Promise<number> {
 process.on('unhandledRejection', (reason) => log(`unhandled: ${String(reason)}`))
 
 try {
-  const config = readRunnerConfig(process.env, process.getuid?.() ?? -1)
+  const config = readRunnerConfig(process.env, process.getuid?.() ?? -1, import.meta.filename)
   log(`version ${BERTH_RUNNER_VERSION}, sandbox ${config.sandboxId}`)
   process.exitCode = await run(config)
 } catch (error) {

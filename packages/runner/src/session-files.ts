@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 
 /**
@@ -40,6 +40,31 @@ export class SessionFiles {
     } finally {
       closeSync(fd)
     }
+  }
+
+  /** What stands in a file from there on. */
+  readFrom(path: string, start: number): Buffer {
+    const fd = this.openToRead(path)
+    if (fd === undefined) return Buffer.alloc(0)
+    try {
+      const bytes = Buffer.alloc(Math.max(0, fstatSync(fd).size - start))
+      return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, start))
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** Leaves the first bytes of a file that is there. */
+  cut(path: string, bytes: number): void {
+    const flags = constants.O_WRONLY | constants.O_NOFOLLOW
+    this.#asSession(() => {
+      const fd = openSync(this.#inside(path), flags)
+      try {
+        ftruncateSync(fd, bytes)
+      } finally {
+        closeSync(fd)
+      }
+    })
   }
 
   /** Writes at `start`, which must be the file's end; 0 begins the file anew. Throws when the file is shorter or longer. */

@@ -23,12 +23,14 @@ export class SessionTranscript implements Disposable {
   #tail: TranscriptTail
   /** Input whose line has not been seen yet. */
   #awaited: string | undefined
+  /** Calls of the present turn whose results have been reported. */
+  readonly #results = new Set<string>()
 
   constructor(options: SessionTranscriptOptions) {
     const { config, known, sameUid } = options
     this.#options = options
-    this.#files = new SessionFiles(configDir(config), sameUid ? undefined : config.uid)
-    this.#path = join('projects', PROJECT_DIR_NAME, `${config.sdk_session_id}.jsonl`)
+    this.#files = sessionFiles(config, sameUid)
+    this.#path = transcriptPath(config)
     this.#tail = this.#follow(known[this.#path] ?? 0)
   }
 
@@ -44,10 +46,22 @@ export class SessionTranscript implements Disposable {
     await this.#tail.readUntil(() => this.#awaited === undefined, AbortSignal.any([signal, late]))
   }
 
+  /**
+   * Resolves when the results of these calls are reported, or are too late. Answers false when the CLI is gone and has not written them: the
+   * conversation that goes on will not know of them.
+   */
+  async holds(calls: readonly string[], gone: AbortSignal): Promise<boolean> {
+    const isThere = (): boolean => calls.every((call) => this.#results.has(call))
+    await this.#tail.readUntil(isThere, AbortSignal.any([gone, AbortSignal.timeout(LATE_MS)]))
+    if (gone.aborted) this.read()
+    return isThere() || !gone.aborted
+  }
+
   /** Resolves when the present turn is in the file and reported, so far as it will be. */
   async settle(): Promise<void> {
     await this.#tail.readUntil(() => this.#awaited === undefined, AbortSignal.timeout(LATE_MS))
     this.#awaited = undefined
+    this.#results.clear()
     this.#tail.rest()
   }
 
@@ -76,6 +90,7 @@ export class SessionTranscript implements Disposable {
       from,
       onLines: (start, length, text) => {
         if (this.#awaited !== undefined && text.includes(this.#awaited)) this.#awaited = undefined
+        for (const [, call = ''] of text.matchAll(/"tool_use_id":"([^"]+)"/g)) this.#results.add(call)
         report({ type: 'transcript', path, start, length, text })
       },
     })
@@ -93,11 +108,29 @@ export function restoreTranscript(
   },
   sameUid: boolean,
 ): void {
-  const files = new SessionFiles(configDir(config), sameUid ? undefined : config.uid)
-  if (part.unless_bytes !== undefined && files.size(part.path) >= part.unless_bytes) return
+  const files = sessionFiles(config, sameUid)
+  if (part.unless_bytes !== undefined && files.size(part.path) >= part.unless_bytes) {
+    return files.cut(part.path, part.unless_bytes + lengthOfCalls(files.readFrom(part.path, part.unless_bytes)))
+  }
   files.append(part.path, part.start, Buffer.from(part.text))
 }
 
-function configDir(config: Pick<SessionConfig, 'home'>): string {
-  return join(config.home, '.claude')
+/**
+ * Bytes up to the last line that has a call or a result: what the agent has done it must know. What it said behind them nobody has heard, and
+ * it is to say it again.
+ */
+function lengthOfCalls(unreported: Buffer): number {
+  const lines = unreported.subarray(0, unreported.lastIndexOf('\n') + 1)
+  const last = Math.max(lines.lastIndexOf('"type":"tool_use"'), lines.lastIndexOf('"type":"tool_result"'))
+  return last < 0 ? 0 : lines.indexOf('\n', last) + 1
+}
+
+/** Path of the conversation's transcript, as `SessionFiles` takes it. */
+export function transcriptPath({ sdk_session_id }: Pick<SessionConfig, 'sdk_session_id'>): string {
+  return join('projects', PROJECT_DIR_NAME, `${sdk_session_id}.jsonl`)
+}
+
+/** Files below the CLI's config directory. */
+export function sessionFiles({ home, uid }: Pick<SessionConfig, 'home' | 'uid'>, sameUid: boolean): SessionFiles {
+  return new SessionFiles(join(home, '.claude'), sameUid ? undefined : uid)
 }

@@ -1,5 +1,6 @@
-import type { SDKMessage } from '@anthropic-ai/claude-agent-sdk'
+import type { SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
 import type { Command, Report, SessionConfig } from '@berth/protocol/link'
+import { setImmediate as afterMessages } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { Answers } from './answers.ts'
 import type { CliLaunch } from './cli-process.ts'
@@ -7,6 +8,7 @@ import { CliRun } from './cli-run.ts'
 import type { Exit } from './cli-run.ts'
 import type { CustomResult } from './custom-tools.ts'
 import { Gate } from './gate.ts'
+import { runHeldCalls } from './held-calls.ts'
 import { ModelRequests } from './model-requests.ts'
 import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
 import { userMessage } from './user-message.ts'
@@ -39,6 +41,12 @@ export class Session implements AsyncDisposable {
   /** The config has changed since the CLI was started. */
   #outdated = false
   #transcript: SessionTranscript | undefined
+  /** Aborted to stop the calls of the last `run_calls`. */
+  #calls = new AbortController()
+  /** A message that waits for its lines in the transcript; those behind it wait, too. */
+  #withheld: Promise<boolean> | undefined
+  /** Calls of the present turn that have a result: an interrupt may end one that is only coming to the gate. */
+  readonly #ended = new Set<string>()
   /** Starts, ends and inputs happen one after the other, in the order of their commands. */
   #last: Promise<void> = Promise.resolve()
 
@@ -47,14 +55,23 @@ export class Session implements AsyncDisposable {
     this.#launch = launch
     this.#gate = new Gate({
       ...link,
-      taken: async (signal) => this.#transcript?.taken(signal),
+      taken: async (signal) => {
+        while (this.#withheld !== undefined) await this.#withheld.then(() => afterMessages())
+        await this.#transcript?.taken(signal)
+      },
       report: (body) => {
+        if (body.type === 'tool_call' && this.#ended.has(body.tool_use_id)) throw new Error('the call has ended')
         // What led to the call comes before it: a turn that is cut in the call goes on from there.
         this.#transcript?.read()
         return link.report(body)
       },
     })
     this.#requests = new ModelRequests((request) => link.report(request))
+  }
+
+  /** undefined: no CLI runs. */
+  get cliPid(): number | undefined {
+    return this.#run?.pid
   }
 
   /** Sees to it that a command is carried out, or reports why not. Never throws. */
@@ -75,7 +92,11 @@ export class Session implements AsyncDisposable {
         })
       case 'input':
         return this.#then('input', () => this.#input(command))
+      case 'run_calls':
+        this.#calls = new AbortController()
+        return this.#then('run_calls', () => this.#runCalls(command, this.#calls.signal))
       case 'interrupt':
+        this.#calls.abort()
         // Not awaited: a CLI that does not answer must not hold up its `close`.
         return this.#then('interrupt', () => void this.#run?.interrupt())
       case 'verdict':
@@ -83,12 +104,14 @@ export class Session implements AsyncDisposable {
       case 'custom_result':
         return this.#results.give(command.tool_use_id, command)
       case 'close':
+        this.#calls.abort()
         return this.#then('close', () => this.#close())
     }
   }
 
   /** Ends everything of the session, without a report. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#calls.abort()
     this.#then('close', () => this.#end())
     await this.#last
     this.#transcript?.[Symbol.dispose]()
@@ -111,6 +134,15 @@ export class Session implements AsyncDisposable {
     this.#inTurn = true
     this.#transcript?.begin(command.uuid)
     this.#run.input(message)
+  }
+
+  async #runCalls({ config, calls }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
+    await this.#end()
+    this.#transcript?.[Symbol.dispose]()
+    this.#transcript = undefined
+    this.#outdated = true
+    const exit = await runHeldCalls({ config, calls, launch: this.#launch, link: this.#link }, stop)
+    if (exit !== undefined) this.#link.report({ type: 'exited', ...exit })
   }
 
   #follow({ config, transcripts }: Command & { type: 'open' }): SessionTranscript {
@@ -143,7 +175,7 @@ export class Session implements AsyncDisposable {
       launch: this.#launch,
       gate: this.#gate,
       results: this.#results,
-      onMessage: (message) => this.#tell(message),
+      onMessage: (message, gone) => this.#tell(message, gone),
       onStarted: (pid, cli_version) => void this.#link.report({ type: 'started', pid, cli_version }),
       room: this.#link.room,
     })
@@ -174,23 +206,45 @@ export class Session implements AsyncDisposable {
     return run?.finished
   }
 
-  async #tell(message: SDKMessage): Promise<void> {
+  async #isKept(message: SDKUserMessage, gone: AbortSignal): Promise<boolean> {
+    const calls = callsOf(message)
+    if (calls.length === 0 || this.#transcript === undefined) return true
+    const kept = this.#transcript.holds(calls, gone)
+    this.#withheld = kept
+    try {
+      return await kept
+    } finally {
+      this.#withheld = undefined
+    }
+  }
+
+  async #tell(message: SDKMessage, gone: AbortSignal): Promise<void> {
     if (message.type === 'stream_event') {
       if (message.parent_tool_use_id === null) this.#requests.see(message.event)
       return this.#link.delta({ ...message })
     }
     if (message.type === 'result') this.#requests.cut()
+    // A call has its result when the conversation has: what is lost before that is a call of unknown outcome.
+    if (message.type === 'user' && !(await this.#isKept(message, gone))) return
     // A turn is over when the server has its transcript.
     if (message.type === 'system' && message.subtype === 'session_state_changed' && message.state === 'idle') {
       await this.#transcript?.settle()
     }
     this.#link.report({ type: 'message', message: { ...message } })
+    if (message.type === 'user') for (const call of callsOf(message)) this.#ended.add(call)
     if (message.type === 'system' && message.subtype === 'session_state_changed') {
       this.#inTurn = message.state !== 'idle'
+      if (!this.#inTurn) this.#ended.clear()
       if (this.#inTurn) this.#transcript?.begin()
       if (!this.#inTurn && this.#outdated) this.#then('open', () => this.#bringUp())
     }
   }
+}
+
+/** The calls of the main conversation whose results the message brings. */
+function callsOf({ message, parent_tool_use_id }: SDKUserMessage): string[] {
+  if (parent_tool_use_id !== null || typeof message.content === 'string') return []
+  return message.content.flatMap((block) => (block.type === 'tool_result' ? [block.tool_use_id] : []))
 }
 
 const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const

@@ -1,27 +1,51 @@
+import type { Dial } from '@berth/protocol/channel'
 import type { Command } from '@berth/protocol/link'
+import { Channels } from './channels.ts'
 import type { CliLaunch } from './cli-process.ts'
 import type { LinkClient, LinkReceiver } from './link-client.ts'
 import { readServerMessage } from './link-messages.ts'
 import { Session } from './session.ts'
+
+export interface SessionsOptions {
+  readonly link: LinkClient
+  readonly launch: CliLaunch
+  /** Path of the archive helper's program. */
+  readonly archiver: string
+  readonly log: (line: string) => void
+}
 
 /** All sessions of this sandbox. One begins with its first command. */
 export class Sessions implements LinkReceiver, AsyncDisposable {
   readonly read = readServerMessage
   readonly #link: LinkClient
   readonly #launch: CliLaunch
+  readonly #channels: Channels
   readonly #sessions = new Map<string, Session>()
 
-  constructor(link: LinkClient, launch: CliLaunch) {
+  constructor({ link, launch, archiver, log }: SessionsOptions) {
     this.#link = link
     this.#launch = launch
+    this.#channels = new Channels({
+      dial: (id) => link.openChannel(id),
+      log,
+      archiver,
+      sameUid: launch.sameUid,
+      cliPid: (id) => this.#sessions.get(id)?.cliPid,
+    })
   }
 
   handle(sessionId: string, command: Command): void {
     this.#session(sessionId).handle(command)
   }
 
-  /** Ends all CLIs and everything they left running. */
+  dial(dial: Dial): void {
+    this.#channels.dial(dial)
+  }
+
+  /** Ends all channels, all CLIs and everything they left running. */
   async [Symbol.asyncDispose](): Promise<void> {
+    // What a job has frozen could not end politely.
+    await this.#channels[Symbol.asyncDispose]()
     await Promise.all([...this.#sessions.values()].map((session) => session[Symbol.asyncDispose]()))
   }
 

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { processesOf, signalProcess } from './uid-processes.ts'
 
 /** A process that forks while it is swept, or takes its time to die, is met again in the next round. */
 const ROUNDS = 50
@@ -14,31 +14,7 @@ export async function killAllOf(uid: number): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     const found = processesOf(uid)
     if (found.length === 0) return
-    for (const pid of found) kill(pid)
+    for (const { pid } of found) signalProcess(pid, 'SIGKILL')
     await sleep(PAUSE_MS)
-  }
-}
-
-function processesOf(uid: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => isAliveAs(pid, uid))
-}
-
-function isAliveAs(pid: number, uid: number): boolean {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    return new RegExp(`^Uid:\\s+${uid}\\s`, 'm').test(status) && !/^State:\s+[ZX]/m.test(status)
-  } catch {
-    return false
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It was faster.
   }
 }

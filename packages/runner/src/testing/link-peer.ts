@@ -2,7 +2,7 @@ import { fromRunner, LINK_PROTOCOL } from '@berth/protocol/link'
 import type { Command, FromRunner, Report } from '@berth/protocol/link'
 import { rmSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { WebSocketServer } from 'ws'
 import type { WebSocket } from 'ws'
 
@@ -17,6 +17,12 @@ interface Conversation {
   duplicates: number
 }
 
+/** A connection that the runner has dialled for a channel. */
+interface Dialled {
+  readonly socket: WebSocket
+  readonly authorization: string | undefined
+}
+
 /** The server's end of the link, as much of it as the runner can tell apart from a server. */
 export class LinkPeer implements AsyncDisposable {
   readonly #path: string
@@ -29,6 +35,7 @@ export class LinkPeer implements AsyncDisposable {
   commits: (report: Report, sessionId: string) => boolean = () => true
   /** Called for whatever arrives, before it is dealt with. */
   onMessage: (message: FromRunner) => void = () => undefined
+  readonly #channels = new Map<string, PromiseWithResolvers<Dialled>>()
   #http: Server | undefined
   #socket: WebSocket | undefined
   connections = 0
@@ -40,7 +47,7 @@ export class LinkPeer implements AsyncDisposable {
   async listen(): Promise<void> {
     const http = createServer()
     const server = new WebSocketServer({ server: http, maxPayload: 64 * 1024 * 1024 })
-    server.on('connection', (socket) => this.#accept(socket))
+    server.on('connection', (socket, request) => this.#accept(socket, request))
     await new Promise<void>((resolve) => http.listen(this.#path, resolve))
     this.#http = http
   }
@@ -64,6 +71,13 @@ export class LinkPeer implements AsyncDisposable {
 
   close(code: number): void {
     this.#socket?.close(code)
+  }
+
+  /** Resolves when the runner dials this channel. */
+  channel(id: string): Promise<Dialled> {
+    const channel = Promise.withResolvers<Dialled>()
+    this.#channels.set(`/channel/${id}`, channel)
+    return channel.promise
   }
 
   raw(message: unknown): void {
@@ -105,9 +119,11 @@ export class LinkPeer implements AsyncDisposable {
     await this.stop()
   }
 
-  #accept(socket: WebSocket): void {
-    this.connections++
+  #accept(socket: WebSocket, { url = '', headers }: IncomingMessage): void {
     socket.on('error', () => undefined)
+    const channel = this.#channels.get(url)
+    if (channel !== undefined) return channel.resolve({ socket, authorization: headers.authorization })
+    this.connections++
     socket.on('message', (data: Buffer) => {
       const message = fromRunner.parse(JSON.parse(data.toString()))
       this.onMessage(message)

@@ -1,0 +1,47 @@
+import type { Command, SessionConfig } from '@berth/protocol/link'
+import type { CliLaunch } from './cli-process.ts'
+import type { Exit } from './cli-run.ts'
+import { HeldCall } from './held-call.ts'
+import type { SessionLink } from './session.ts'
+import { sessionFiles, transcriptPath } from './session-transcript.ts'
+
+export interface HeldCallsOptions {
+  readonly config: SessionConfig
+  readonly calls: (Command & { type: 'run_calls' })['calls']
+  readonly launch: CliLaunch
+  readonly link: Pick<SessionLink, 'report' | 'acknowledged'>
+}
+
+/**
+ * Carries the calls out one after the other; their results are reported as the CLI's messages. Resolves at the first whose CLI ends in the
+ * middle of it, with that end, and at once when `stop` is aborted. Rejects at the first that the CLI does not take up.
+ */
+export async function runHeldCalls(options: HeldCallsOptions, stop: AbortSignal): Promise<Exit | undefined> {
+  const { config, calls, launch, link } = options
+  const files = sessionFiles(config, launch.sameUid)
+  const path = transcriptPath(config)
+  const size = files.size(path)
+  for (const { tool_use_id, line } of calls) {
+    if (stop.aborted) return undefined
+    // Each CLI begins with the same transcript, without what the one before has written: no call sees another's end.
+    files.cut(path, size)
+    files.append(path, size, Buffer.from(line))
+    const call = new HeldCall(
+      {
+        config,
+        launch,
+        toolUseId: tool_use_id,
+        begins: (signal) => link.acknowledged(link.report({ type: 'call_begins', tool_use_id }), signal),
+        onResult: (message) => void link.report({ type: 'message', message: { ...message } }),
+      },
+      stop,
+    )
+    try {
+      const exit = await call.run()
+      if (exit !== undefined && !stop.aborted) return exit
+    } catch (error) {
+      if (!stop.aborted) throw error
+    }
+  }
+  return undefined
+}
