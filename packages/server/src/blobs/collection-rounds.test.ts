@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto'
+import { pino } from 'pino'
+import { expect, test } from 'vitest'
+import {
+  type ArchiveWorld,
+  blobKeys,
+  checkpoint,
+  newSession,
+  openArchiveWorld,
+  restored,
+  workspaceId,
+} from '../../test/archive-world.ts'
+import { systemClock } from '../domain/clock.ts'
+import { CollectionRounds } from './collection-rounds.ts'
+
+const silent = pino({ level: 'silent' })
+const one = () => ({ a: { bytes: new Uint8Array(randomBytes(5_000)) } })
+
+function rounds({ archives, store }: ArchiveWorld): CollectionRounds {
+  return new CollectionRounds({ archives, index: store, clock: systemClock, logger: silent, roundMs: 5 })
+}
+
+test('at start everything that is nobody’s goes', async () => {
+  await using world = await openArchiveWorld()
+  const session = await newSession(world.store)
+  await checkpoint(world, session, one())
+  const tree = one()
+  const { id } = await checkpoint(world, session, tree, { keep: 1 })
+  await world.blobs.put(`packs/${workspaceId}/pack_unknown`, [Buffer.from('x')])
+  expect(await blobKeys(world.blobs)).toHaveLength(3)
+  await using _rounds = rounds(world)
+  await expect.poll(() => blobKeys(world.blobs)).toHaveLength(1)
+  expect(await restored(world.archives, id)).toEqual(tree)
+})
+
+test('what was removed or has expired goes with a round, but never the newest of a session', async () => {
+  await using world = await openArchiveWorld()
+  const session = await newSession(world.store)
+  await using running = rounds(world)
+  const [first, tree] = [await checkpoint(world, session, one()), one()]
+  const past = { expiresAt: '2000-01-01T00:00:00.000Z' }
+  await checkpoint(world, session, one(), past)
+  const newest = await checkpoint(world, session, tree, past)
+  await expect.poll(() => blobKeys(world.blobs)).toHaveLength(2)
+  await world.store.removeCheckpoint({ workspaceId, id: first.id })
+  running.note(workspaceId)
+  await expect.poll(() => blobKeys(world.blobs)).toHaveLength(1)
+  expect(await restored(world.archives, newest.id)).toEqual(tree)
+})
