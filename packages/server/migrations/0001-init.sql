@@ -116,7 +116,13 @@ CREATE TABLE sessions (
   -- What the runner has to be given of the transcript before the next input, see store/transcripts.ts.
   needs_restore INTEGER NOT NULL,
   active_ms INTEGER NOT NULL,
-  active_since TEXT
+  active_since TEXT,
+  -- Since when the session rests: its turn is over, or waits for the client. Null while it works.
+  idle_since TEXT,
+  -- 1: something may have changed in the sandbox since the last checkpoint.
+  is_changed INTEGER NOT NULL,
+  -- The sandbox in which the session's files are: its present one, unless that has yet to be given them.
+  files_in TEXT
 );
 CREATE INDEX sessions_by_workspace ON sessions (workspace_id, ord);
 CREATE INDEX sessions_by_status ON sessions (status);
@@ -131,6 +137,8 @@ CREATE TABLE events (
   processed_at TEXT,
   -- Sequence number at which the event took its place in the list: its own, or for a queued input that of its processing.
   place INTEGER,
+  -- Of a session.status_idle: JSON of the bytes per transcript file that had been shipped.
+  transcripts TEXT,
   PRIMARY KEY (session_id, seq)
 );
 CREATE INDEX events_by_place ON events (session_id, place);
@@ -176,6 +184,61 @@ CREATE TABLE sdk_messages (
   body TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
 );
+
+-- Blobs of compressed chunks, see blobs/chunk-packer.ts. They are of a workspace, not of a session: equal bytes are kept once.
+CREATE TABLE packs (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  -- Size of the blob.
+  bytes INTEGER NOT NULL,
+  -- The save that has written it, until its checkpoint is committed; null from then on.
+  save_id TEXT
+);
+CREATE INDEX packs_by_workspace ON packs (workspace_id, ord);
+CREATE INDEX packs_by_save ON packs (save_id) WHERE save_id IS NOT NULL;
+
+-- Where the bytes of a hash are. There may be several places; the newest pack that is committed counts.
+CREATE TABLE chunks (
+  -- sha-256, hex.
+  hash TEXT NOT NULL,
+  pack INTEGER NOT NULL REFERENCES packs (ord),
+  -- The frame in the pack, and the bytes in what it decompresses to.
+  frame_start INTEGER NOT NULL,
+  frame_length INTEGER NOT NULL,
+  start INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  PRIMARY KEY (hash, pack)
+) WITHOUT ROWID;
+CREATE INDEX chunks_by_pack ON chunks (pack);
+
+CREATE TABLE checkpoints (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  created_at TEXT NOT NULL,
+  -- The session's last_seq that it stands for.
+  seq INTEGER NOT NULL,
+  -- What it was made for, see domain/checkpoint.ts.
+  why TEXT NOT NULL,
+  -- The conversation it belongs to, and JSON of the bytes per transcript file that had been shipped.
+  sdk_session_id TEXT NOT NULL,
+  transcripts TEXT NOT NULL,
+  -- JSON of the roots, and of the hashes of the tree's segments in order (protocol/archive.ts).
+  roots TEXT NOT NULL,
+  segments TEXT NOT NULL,
+  entries INTEGER NOT NULL,
+  -- Of all files, and what this checkpoint added to the blobs.
+  bytes INTEGER NOT NULL,
+  stored_bytes INTEGER NOT NULL,
+  expires_at TEXT,
+  -- 1: not all of its bytes could be read.
+  is_damaged INTEGER NOT NULL
+);
+CREATE INDEX checkpoints_by_session ON checkpoints (session_id, ord);
+CREATE INDEX checkpoints_by_workspace ON checkpoints (workspace_id, ord);
+CREATE INDEX checkpoints_by_expiry ON checkpoints (expires_at) WHERE expires_at IS NOT NULL;
 
 -- POSTs that had an effect or an answer to repeat; see docs/reference/idempotency.md.
 CREATE TABLE requests (

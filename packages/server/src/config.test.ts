@@ -18,8 +18,10 @@ test('without anything, it runs on loopback with the scripted model', () => {
     upstreamSocket: undefined,
     upstreamConnectSeconds: 60,
     upstreamIdleSeconds: 600,
+    checkpointsPerSession: 50,
     allowedHosts: [],
     allowedOrigins: [],
+    ports: { listen: undefined, domain: 'localhost' },
     ociRuntime: undefined,
     logLevel: 'info',
   })
@@ -110,4 +112,13 @@ test('the file is named by flag or variable', () => {
   expect(configFile({ flags: {}, env: {} })).toBeUndefined()
   expect(configFile({ flags: {}, env: { BERTH_CONFIG: '/a' } })).toBe('/a')
   expect(configFile({ flags: { config: '/b' }, env: { BERTH_CONFIG: '/a' } })).toBe('/b')
+})
+
+test('a session keeps a whole number of checkpoints, at least one', () => {
+  const load = (value: string) =>
+    loadConfig({ flags: { checkpointsPerSession: value }, env: {}, isRoot: true }).checkpointsPerSession
+  expect(load('1')).toBe(1)
+  for (const wrong of ['0', '-1', '1.5', 'all', '10001']) {
+    expect(() => load(wrong)).toThrow('--checkpoints-per-session (command line): must be')
+  }
 })

@@ -31,6 +31,11 @@ const seconds = z
   )
   .refine((value) => value > 0 && value <= 86_400, { error: 'must be more than 0 and at most 86400 seconds' })
 
+/** The same. */
+const checkpoints = z
+  .union([z.string().regex(/^\d+$/).transform(Number), z.int()], { error: 'must be a number of checkpoints' })
+  .refine((value) => value >= 1 && value <= 10_000, { error: 'must be at least 1 and at most 10000 checkpoints' })
+
 const list = (item: z.ZodString) =>
   z
     .union([z.string().transform((value) => value.split(',').map((part) => part.trim())), z.array(z.string())])
@@ -40,6 +45,12 @@ const list = (item: z.ZodString) =>
 const hostName = z.string().regex(/^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?$/, {
   error: 'must be names such as berth.example or berth.example:8080',
 })
+const domain = z
+  .string()
+  .max(180)
+  .regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/, {
+    error: 'must be a domain such as ports.example or ports.example:8443, in lower case',
+  })
 const origin = z.string().refine((value) => URL.canParse(value) && new URL(value).origin === value, {
   error: 'must be origins such as https://console.example',
 })
@@ -62,7 +73,13 @@ export interface Config {
   readonly upstreamIdleSeconds: number
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
+  readonly ports: {
+    /** Undefined: on loopback, as near to `port` as there is one. */
+    readonly listen: { readonly host: string; readonly port: number } | undefined
+    readonly domain: string
+  }
   readonly ociRuntime: string | undefined
+  readonly checkpointsPerSession: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -102,7 +119,12 @@ export function loadConfig(sources: ConfigSources): Config {
     upstreamIdleSeconds: read('upstreamIdleSeconds', seconds) ?? Number(settings.upstreamIdleSeconds.default),
     allowedHosts: Object.freeze(read('allowedHosts', list(hostName)) ?? []),
     allowedOrigins: Object.freeze(read('allowedOrigins', list(origin)) ?? []),
+    ports: Object.freeze({
+      listen: read('portsListen', listenAddress),
+      domain: read('portsDomain', domain) ?? settings.portsDomain.default,
+    }),
     ociRuntime: read('ociRuntime', path),
+    checkpointsPerSession: read('checkpointsPerSession', checkpoints) ?? Number(settings.checkpointsPerSession.default),
     logLevel:
       read('logLevel', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])) ?? settings.logLevel.default,
   })

@@ -1,4 +1,5 @@
 /** The control plane as a whole: the one place that knows every part of it. */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Server as HttpServer } from 'node:http'
 import { join } from 'node:path'
@@ -7,14 +8,18 @@ import { BerthError } from '@berth/protocol'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import type { Logger } from 'pino'
+import { Archives } from './blobs/archives.ts'
+import { openFileBlobs } from './blobs/fs/file-blobs.ts'
+import type { Config } from './config.ts'
 import { type Clock, systemClock } from './domain/clock.ts'
 import { createIds } from './domain/ids.ts'
 import { keyOf } from './domain/key.ts'
+import { PortAddresses } from './domain/port-address.ts'
+import { PortTokens } from './domain/port-token.ts'
 import { createEngine } from './engine/create-engine.ts'
 import { createApp } from './http/app.ts'
+import { createPortServer, PortListener, type PortListenerDeps } from './http/ports/port-listener.ts'
 import { RequestNotes } from './http/request-notes.ts'
-import { addSdkMessages } from './http/sdk-messages.ts'
-import { addSessionEvents } from './http/session-events.ts'
 import { settings } from './settings.ts'
 import { openSqliteStore } from './store/sqlite/open.ts'
 import type { Store } from './store/store.ts'
@@ -31,8 +36,12 @@ export interface ServerOptions {
   readonly apiKey: string
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
+  /** Default: on loopback, below localhost. */
+  readonly ports?: Config['ports']
   readonly driver: SandboxDriver
   readonly gateway: GatewayClient
+  /** Default: as the setting of that name says. */
+  readonly checkpointsPerSession?: number
   readonly logger: Logger
   readonly clock?: Clock
 }
@@ -44,6 +53,7 @@ export interface Server extends AsyncDisposable {
 /** How long a drain waits for answers that are being written. */
 const DRAIN_MS = 5_000
 const IDLE_CHECK_MS = 20
+const MAX_PORT = 65_535
 
 /**
  * Adopts what the server before left, and resolves when requests are answered. Disposing drains: no new
@@ -56,20 +66,30 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const store = opened.use(await openSqliteStore(join(options.dataDir, 'berth.db')))
   await prepareWorkspace(store, options.apiKey, { clock, ids })
   const { driver, gateway, logger } = options
-  const epoch = await store.nextEpoch({})
+  const checkpointsPerSession = options.checkpointsPerSession ?? Number(settings.checkpointsPerSession.default)
+  const serverNumber = await store.nextServerNumber({})
   // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
   const notes = opened.use(new RequestNotes({ store, clock, logger }))
-  const engine = opened.use(await createEngine({ store, driver, gateway, clock, ids, logger, epoch }))
+  const archives = new Archives({
+    blobs: opened.use(await openFileBlobs(join(options.dataDir, 'blobs'))),
+    index: store,
+    ids,
+    logger,
+  })
+  const engine = opened.use(
+    await createEngine({ store, driver, gateway, archives, checkpointsPerSession, clock, ids, logger, serverNumber }),
+  )
+  const ports = opened.use(await openPorts(options, { store, engine, clock, logger }))
   const config = {
     listenHost: options.host,
     allowedHosts: options.allowedHosts,
     allowedOrigins: options.allowedOrigins,
   }
-  const app = createApp({ store, engine, notes, config, clock, ids, logger }, addSessionEvents, addSdkMessages)
+  const app = createApp({ store, engine, notes, ports, config, clock, ids, logger })
   const http = createAdaptorServer({ fetch: app.fetch })
   if (!(http instanceof HttpServer)) throw new TypeError('the adaptor made another kind of server')
-  const url = await listen(http, options)
+  const url = `http://${nameOf(options.host)}:${await listen(http, options, settings.listen.env)}`
   const parts = opened.move()
   return {
     url,
@@ -87,21 +107,51 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   }
 }
 
-/** Answers the server's URL. Throws `unavailable` when the address cannot be had. */
-async function listen(http: HttpServer, { host, port }: Pick<ServerOptions, 'host' | 'port'>): Promise<string> {
-  const name = host.includes(':') ? `[${host}]` : host
+interface OpenPorts extends AsyncDisposable {
+  readonly addresses: PortAddresses
+  readonly tokens: PortTokens
+}
+
+/** Serves ports of sandboxes. Where the operator named no address, it is one as near to the server's as is free. */
+async function openPorts(
+  { ports, port }: ServerOptions,
+  deps: Pick<PortListenerDeps, 'store' | 'engine' | 'clock' | 'logger'>,
+): Promise<OpenPorts> {
+  const tokens = new PortTokens(await deps.store.ensurePortSecret({ fresh: randomBytes(32).toString('base64url') }))
+  const http = createPortServer()
+  const near = { host: '127.0.0.1', port: port === 0 || port === MAX_PORT ? 0 : port + 1 }
+  const bound = await listen(http, ports?.listen ?? near, settings.portsListen.env).catch((error: unknown) => {
+    if (ports?.listen !== undefined) throw error
+    deps.logger.warn({ err: error }, 'ports of sandboxes are served on another port than usual')
+    return listen(http, { ...near, port: 0 }, settings.portsListen.env)
+  })
+  const addresses = new PortAddresses(ports?.domain ?? settings.portsDomain.default, bound)
+  const listener = new PortListener(http, { ...deps, addresses, tokens })
+  return { addresses, tokens, [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose]() }
+}
+
+/** Answers the port. Throws `unavailable` when the address cannot be had. */
+async function listen(
+  http: HttpServer,
+  { host, port }: { readonly host: string; readonly port: number },
+  setting: string,
+): Promise<number> {
   const listening = once(http, 'listening')
   http.listen(port, host)
   try {
     await listening
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new BerthError('unavailable', `cannot listen on ${name}:${port}: ${reason}; see ${settings.listen.env}`, {
+    throw new BerthError('unavailable', `cannot listen on ${nameOf(host)}:${port}: ${reason}; see ${setting}`, {
       cause,
     })
   }
   const address = http.address()
-  return `http://${name}:${typeof address === 'object' && address !== null ? address.port : port}`
+  return typeof address === 'object' && address !== null ? address.port : port
+}
+
+function nameOf(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
 }
 
 async function prepareWorkspace(

@@ -113,12 +113,37 @@ export const settings = {
     meaning: 'Origins (by commas) of web pages that may call the server, besides its own.',
     secret: false,
   },
+  portsListen: {
+    env: 'BERTH_PORTS_LISTEN',
+    flag: '--ports-listen',
+    key: 'ports_listen',
+    default: '127.0.0.1, the port after that of BERTH_LISTEN or else a free one',
+    meaning: 'Address and port on which ports of sandboxes are served.',
+    secret: false,
+  },
+  portsDomain: {
+    env: 'BERTH_PORTS_DOMAIN',
+    flag: '--ports-domain',
+    key: 'ports_domain',
+    default: 'localhost',
+    meaning:
+      'Domain below which every port of a sandbox has a host name of its own (name or name:port); by https, unless it is localhost.',
+    secret: false,
+  },
   ociRuntime: {
     env: 'BERTH_OCI_RUNTIME',
     flag: '--oci-runtime',
     key: 'oci_runtime',
     default: 'crun, else runc',
     meaning: 'The OCI runtime that makes sandboxes: the name of a system program, or a path.',
+    secret: false,
+  },
+  checkpointsPerSession: {
+    env: 'BERTH_CHECKPOINTS_PER_SESSION',
+    flag: '--checkpoints-per-session',
+    key: 'checkpoints_per_session',
+    default: '50',
+    meaning: 'How many checkpoints a session keeps. The newest is always kept.',
     secret: false,
   },
   logLevel: {

@@ -1,6 +1,7 @@
 /** The real application on a real port with a real SQLite file; the one thing missing is a machine for sandboxes, which nothing here needs. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
@@ -11,13 +12,15 @@ import type { SandboxDriver } from '@berth/sandbox'
 import { pino } from 'pino'
 import { type Clock, systemClock } from '../src/domain/clock.ts'
 import { createIds } from '../src/domain/ids.ts'
+import { PortAddresses } from '../src/domain/port-address.ts'
+import { PortTokens } from '../src/domain/port-token.ts'
 import { newKey } from '../src/domain/key.ts'
+import { Archives } from '../src/blobs/archives.ts'
+import { openFileBlobs } from '../src/blobs/fs/file-blobs.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
 import type { HttpConfig } from '../src/http/context.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
-import { addSdkMessages } from '../src/http/sdk-messages.ts'
-import { addSessionEvents } from '../src/http/session-events.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
 import type { Store } from '../src/store/store.ts'
 
@@ -47,6 +50,8 @@ interface Surroundings {
   readonly roundMs?: number
 }
 
+const ports = { addresses: new PortAddresses('localhost', 7072), tokens: new PortTokens('secret of the test') }
+
 export async function serveApp(
   config: Partial<HttpConfig> = {},
   { dir: givenDir, clock = systemClock, roundMs = 1_000 }: Surroundings = {},
@@ -63,9 +68,12 @@ export async function serveApp(
   const parts = { store, clock, ids, logger }
   const notes = cleanup.use(new RequestNotes({ ...parts, roundMs }))
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
-  const engine = cleanup.use(await createEngine({ ...parts, driver: noSandboxes, gateway, epoch: 1 }))
+  const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
+  const archives = new Archives({ ...parts, blobs, index: store })
+  const deps = { ...parts, driver: noSandboxes, gateway, archives, checkpointsPerSession: 50, serverNumber: 1 }
+  const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, notes, config: listening }, addSessionEvents, addSdkMessages)
+  const app = createApp({ ...parts, engine, notes, ports, config: listening })
   const server = createAdaptorServer({ fetch: app.fetch })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -74,27 +82,33 @@ export async function serveApp(
     server.close()
     await once(server, 'close')
   })
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  const url = `http://127.0.0.1:${address.port}`
+  const port = portOf(server.address())
+  const url = `http://127.0.0.1:${port}`
   const held = cleanup.move()
   return {
     url,
-    port: address.port,
+    port,
     store,
     databasePath,
     key,
     client: clientOf(url, key),
     otherWorkspaceKey: () => addKey(store, 'wrkspc_other'),
-    fetch: (path, init = {}) => {
-      const headers = new Headers(init.headers)
-      if (!headers.has('authorization')) headers.set('authorization', `Bearer ${key}`)
-      if (init.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
-      return fetch(url + path, { ...init, headers })
-    },
+    fetch: (path, init = {}) => fetch(url + path, withKey(init, key)),
     logged,
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
+}
+
+function withKey(init: RequestInit, key: string): RequestInit {
+  const headers = new Headers(init.headers)
+  if (!headers.has('authorization')) headers.set('authorization', `Bearer ${key}`)
+  if (init.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+  return { ...init, headers }
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
 }
 
 async function addKey(store: Store, workspaceId: string): Promise<string> {

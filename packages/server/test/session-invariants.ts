@@ -39,8 +39,17 @@ export class Invariants {
     this.#sessionId = sessionId
   }
 
-  /** What does not hold; empty when all is well. */
+  /** What does not hold; empty when all is well. Looks at one moment, whatever is written meanwhile. */
   check(): string[] {
+    this.#raw.exec('BEGIN')
+    try {
+      return this.#check()
+    } finally {
+      this.#raw.exec('COMMIT')
+    }
+  }
+
+  #check(): string[] {
     const session = sessionRow.parse(this.#raw.prepare('SELECT * FROM sessions WHERE id = ?').get(this.#sessionId))
     const events = z.array(eventRow).parse(this.#all('events'))
     const listed = events.filter(({ place }) => place !== null).sort((a, b) => (a.place ?? 0) - (b.place ?? 0))

@@ -3,51 +3,12 @@ import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { isBerthError, type Report } from '@berth/protocol'
 import type { ClientEvent } from '@berth/protocol/api/client-event'
-import { createAgentBody } from '@berth/protocol/api/agent'
-import { createEnvironmentBody } from '@berth/protocol/api/environment'
-import { newAgent } from '../src/domain/agent.ts'
-import { newEnvironment } from '../src/domain/environment.ts'
 import { newId } from '../src/domain/ids.ts'
 import { parseTurn, type TurnState } from '../src/domain/turn/turn-state.ts'
 import { toSessionConfig } from '../src/engine/session-config.ts'
 import type { Committed, SessionRow } from '../src/store/session-log.ts'
 import type { Store } from '../src/store/store.ts'
-
-export const workspaceId = 'wrkspc_world'
-export type Policy = 'continue' | 'rerun' | 'stop'
-export const policies: readonly Policy[] = ['continue', 'rerun', 'stop']
-
-export interface Places {
-  readonly agent: string
-  readonly environments: Readonly<Record<Policy, string>>
-}
-
-const toolset = {
-  type: 'agent_toolset_20260401' as const,
-  configs: [{ name: 'bash' as const, permission_policy: { type: 'always_ask' as const } }],
-}
-const custom = {
-  type: 'custom' as const,
-  name: 'lookup',
-  description: 'd',
-  input_schema: { type: 'object' as const },
-}
-
-/** An agent whose Bash asks, whose Read does not, and whose `lookup` the client answers; an environment for each policy. */
-export async function makePlaces(store: Store): Promise<Places> {
-  const now = new Date().toISOString()
-  await store.ensureWorkspace({ id: workspaceId, name: 'world', now })
-  const agent = newId('agent')
-  const body = newAgent(createAgentBody.parse({ name: 'A', model: 'm', tools: [toolset, custom] }))
-  await store.createAgent({ workspaceId, id: agent, body, now })
-  const environments = { continue: newId('env'), rerun: newId('env'), stop: newId('env') }
-  for (const policy of policies) {
-    const config = { type: 'cloud', berth: { on_interrupted_turn: policy } }
-    const environment = newEnvironment(createEnvironmentBody.parse({ name: policy, config }))
-    await store.createEnvironment({ workspaceId, id: environments[policy], body: environment, now })
-  }
-  return { agent, environments }
-}
+import { type Places, type Policy, workspaceId } from './session-places.ts'
 
 export interface Frame {
   readonly seq: number
@@ -79,6 +40,12 @@ export class SessionWorld {
   readonly handed: string[] = []
   /** Inputs whose line was shipped. */
   readonly taken = new Set<string>()
+  /** Calls that the runner was told to carry out and has not. */
+  #toRun: string[] = []
+  /** Calls that were begun in the place of a CLI that is gone. */
+  readonly begun = new Set<string>()
+  /** Calls that were to be carried out although they had begun. */
+  readonly repeatedCalls: string[] = []
 
   private constructor({ store, raw }: Stored, id: string) {
     this.#store = store
@@ -147,10 +114,25 @@ export class SessionWorld {
     this.#keep(
       await this.#store.loseSandbox({ ...this.#mine(), sandboxId, why: 'lost', files: 'gone', isCounted: false }),
     )
-    await this.#store.removeSandbox({ sandboxId })
+    await this.#forget(sandboxId)
+  }
+
+  /** The sandbox is let go while the session waits; nothing where that may not be. */
+  async park(): Promise<void> {
+    if (this.#sandbox === undefined) return
+    const sandboxId = this.#sandbox
+    const parked = await this.#store.parkSession({ ...this.#mine(), sandboxId, nonce: this.#nonce })
+    if (parked === undefined) return
+    this.#keep(parked)
+    await this.#forget(sandboxId)
+  }
+
+  async #forget(sandboxId: string): Promise<void> {
+    await this.#store.removeSandbox({ sandboxId, epoch: this.#epoch })
     this.#sandbox = undefined
     this.#frames = []
     this.#inside = undefined
+    this.#toRun = []
   }
 
   async limit(): Promise<void> {
@@ -171,7 +153,10 @@ export class SessionWorld {
     const old = again === 0 ? [] : this.#frames.slice(-again)
     const fresh = reports.map((report, index) => ({ seq: this.#frames.length + index + 1, report }))
     this.#frames.push(...fresh)
-    if (reports.some(endsInput)) this.#inside = undefined
+    if (reports.some(endsInput)) {
+      this.#inside = undefined
+      this.#toRun = []
+    }
     await this.commit([...old, ...fresh])
   }
 
@@ -187,10 +172,49 @@ export class SessionWorld {
   async takeInput(): Promise<void> {
     const uuid = this.#inside
     if (uuid === undefined || this.taken.has(uuid)) return
-    const text = `${JSON.stringify({ type: 'user', uuid, promptId: 'p' })}\n`
-    const start = this.#shipped()
-    await this.report([{ type: 'transcript', path: 'projects/x/s.jsonl', start, length: text.length, text }])
+    await this.#shipLines([{ type: 'user', uuid, promptId: 'p' }])
     this.taken.add(uuid)
+  }
+
+  /** The lines of the calls that are open are shipped. */
+  async ship(): Promise<void> {
+    const calls = Object.keys((await this.turn()).calls)
+    const block = (id: string) => ({ type: 'tool_use', id, name: 'Bash', input: {} })
+    await this.#shipLines(
+      calls.map((id) => ({ type: 'assistant', uuid: `u_${id}`, message: { content: [block(id)] } })),
+    )
+  }
+
+  /** The runner begins the next of the calls that it was told to carry out. */
+  async beginCall(): Promise<void> {
+    const [id] = this.#toRun
+    if (id === undefined || this.begun.has(id)) return
+    this.begun.add(id)
+    await this.report([{ type: 'call_begins', tool_use_id: id }])
+  }
+
+  /** It carries out all of them. Answers false when there is none. */
+  async runCalls(): Promise<boolean> {
+    const ids = this.#toRun
+    for (const id of ids) {
+      await this.beginCall()
+      this.#toRun = this.#toRun.slice(1)
+      const block = { type: 'tool_result', tool_use_id: id, content: 'done' }
+      await this.report([{ type: 'message', message: { type: 'user', message: { content: [block] } } }])
+    }
+    return ids.length > 0
+  }
+
+  /** One more line of the transcript. */
+  async shipLine(line: object): Promise<void> {
+    await this.#shipLines([line])
+  }
+
+  async #shipLines(lines: readonly object[]): Promise<void> {
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
+    const start = this.#shipped()
+    const path = `projects/x/${(await this.row()).sdk_session_id}.jsonl`
+    await this.report([{ type: 'transcript', path, start, length: text.length, text }])
   }
 
   name(prefix: string): string {
@@ -205,7 +229,7 @@ export class SessionWorld {
       if (status === 'idle' && !(await this.#answer())) return
       await this.deliver()
       await this.takeInput()
-      await this.report([idle])
+      if (!(await this.runCalls())) await this.report([idle])
     }
     throw new Error('the session does not come to rest')
   }
@@ -219,7 +243,7 @@ export class SessionWorld {
   async #assign(): Promise<string> {
     const sandboxId = newId('sbx')
     const nonce = randomUUID()
-    await this.#store.assignSandbox({ sessionId: this.id, sandboxId, driver: 'none', nonce, now: this.#now() })
+    await this.#store.assignSandbox({ ...this.#mine(), sandboxId, driver: 'none', nonce })
     this.#sandbox = sandboxId
     this.#nonce = nonce
     this.#frames = []
@@ -235,6 +259,11 @@ export class SessionWorld {
   #keep(committed: Committed): void {
     this.published.push(...committed.events)
     for (const { body } of committed.commands) {
+      if (body.type === 'interrupt') this.#toRun = []
+      if (body.type === 'run_calls') {
+        this.#toRun = body.calls.map(({ tool_use_id }) => tool_use_id)
+        this.repeatedCalls.push(...this.#toRun.filter((id) => this.begun.has(id)))
+      }
       if (body.type !== 'input') continue
       this.handed.push(body.uuid)
       this.#inside = body.uuid

@@ -14,6 +14,7 @@ import {
   type UpdateEnvironmentBody,
 } from '@berth/protocol/api/environment'
 import type { z } from 'zod'
+import { acceptLifecycle, defaultLifecycle } from './lifecycle.ts'
 import { patchMetadata } from './metadata.ts'
 import { invalid, unsupported } from './refusal.ts'
 
@@ -58,6 +59,7 @@ const defaultConfig: EnvironmentConfig = {
     resources: defaultResources,
     model_retries: DEFAULT_MODEL_RETRIES,
     on_interrupted_turn: 'continue',
+    lifecycle: defaultLifecycle,
   },
 }
 
@@ -130,6 +132,10 @@ function acceptBerth(params: BerthEnvironmentParams, current: Berth): Berth {
     resources: resources === null ? defaultResources : acceptResources(resources ?? {}, current.resources),
     model_retries: orDefault(params.model_retries, current.model_retries, DEFAULT_MODEL_RETRIES),
     on_interrupted_turn: orDefault(params.on_interrupted_turn, current.on_interrupted_turn, 'continue'),
+    lifecycle:
+      params.lifecycle === null
+        ? defaultLifecycle
+        : acceptLifecycle(params.lifecycle ?? {}, current.lifecycle, 'config.berth.lifecycle'),
   }
 }
 

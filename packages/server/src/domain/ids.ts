@@ -6,7 +6,19 @@ import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from './clock.ts'
 
 /** What an id names; the id is the prefix, `_`, and the digits. */
-export type IdPrefix = 'agent' | 'env' | 'sesn' | 'sevt' | 'sthr' | 'apikey' | 'wrkspc' | 'req' | 'sbx'
+export type IdPrefix =
+  | 'agent'
+  | 'env'
+  | 'sesn'
+  | 'sevt'
+  | 'sthr'
+  | 'apikey'
+  | 'wrkspc'
+  | 'req'
+  | 'sbx'
+  | 'chkp'
+  | 'pack'
+  | 'save'
 
 export interface Ids {
   /** A new id. A sandbox's is lower-case, for it names directories and cgroups. */

@@ -1,23 +1,30 @@
 /** Puts the engine together: the feed, an actor per working session, the sandboxes, and the round that keeps them in order. */
 import { isBerthError } from '@berth/protocol'
+import { CollectionRounds } from '../blobs/collection-rounds.ts'
 import type { Committed } from '../store/session-log.ts'
 import { type ActorDeps, type EngineDeps, isoNow } from './deps.ts'
 import type { Engine, SessionRow } from './engine.ts'
 import { Feed } from './feed.ts'
 import { Leases } from './leases.ts'
-import { type Loss, Sandboxes } from './sandboxes.ts'
-import { isAtWork, SessionActor } from './session-actor.ts'
+import type { Loss } from './held-sandbox.ts'
+import { Sandboxes } from './sandboxes.ts'
+import { Ports } from './ports.ts'
+import { Rests } from './rests.ts'
+import { isAtWork, SessionActor, type SessionDeps } from './session-actor.ts'
+import { SessionStorage } from './session-storage.ts'
+import { SessionFiles } from './session-files.ts'
 
 const RECONCILE_EVERY_MS = 10_000
 
 /** Takes up what the server before left: its sandboxes are adopted, its unfinished sessions go on. */
 export async function createEngine(given: EngineDeps): Promise<Engine> {
   const feed = new Feed()
-  const leases = new Leases(given)
+  const leases: Leases = new Leases(given, (sessionId) => parts.sandboxes.abandon(sessionId))
   const deps: ActorDeps = { ...given, feed, leases }
-  const parts = new Actors(deps)
+  const collections = new CollectionRounds({ ...deps, index: deps.store })
+  const parts: Actors = new Actors(deps, new SessionFiles({ ...deps, collections }))
   await parts.takeUp()
-  const rounds = startRounds(() => parts.sandboxes.reconcile(), deps)
+  const rounds = startRounds(() => parts.round(), deps)
   let isDraining = false
 
   const now = (): string => isoNow(deps.clock)
@@ -43,17 +50,21 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
       feed.publish(key.sessionId, [{ kind: 'event', event }])
       feed.finish(key.sessionId)
       parts.end(key.sessionId, sandboxId)
+      collections.note(key.workspaceId)
     },
     sendEvents: async (args, once) => {
       const { stored, ...committed } = await deps.store.acceptEvents({ ...args, now: now() }, once)
       parts.publish(committed)
       return stored
     },
+    storage: parts.storage,
+    ports: new Ports(deps.store, parts.sandboxes),
     subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
     notReady: () => (isDraining ? ['the server is shutting down'] : []),
     [Symbol.asyncDispose]: async () => {
       isDraining = true
       await rounds[Symbol.asyncDispose]()
+      await collections[Symbol.asyncDispose]()
       feed[Symbol.dispose]()
       await parts[Symbol.asyncDispose]()
       await leases[Symbol.asyncDispose]()
@@ -63,16 +74,19 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
 
 class Actors implements AsyncDisposable {
   readonly sandboxes: Sandboxes
-  readonly #deps: ActorDeps
+  readonly storage: SessionStorage
+  readonly #deps: SessionDeps
   readonly #actors = new Map<string, SessionActor>()
 
-  constructor(deps: ActorDeps) {
-    this.#deps = deps
+  constructor(deps: ActorDeps, files: SessionFiles) {
     this.sandboxes = new Sandboxes(deps, {
       receive: (item, host) => this.#actor(item.session_id).receive(item, host),
       lost: (sessionId, loss) => this.#lose(sessionId, loss),
       interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),
     })
+    const { sandboxes } = this
+    this.#deps = { ...deps, files, rests: new Rests({ ...deps, files, sandboxes }) }
+    this.storage = new SessionStorage(this.#deps, { sandboxes, actorOf: (id) => this.#actor(id) })
   }
 
   async takeUp(): Promise<void> {
@@ -86,7 +100,15 @@ class Actors implements AsyncDisposable {
         if (sessionId !== null && row !== undefined) await this.sandboxes.adopt({ ...sandbox, sessionId }, row)
       }),
     )
-    for (const row of rows.values()) if (row.status !== 'idle') this.#actor(row.id).wake()
+    for (const row of rows.values()) {
+      if (row.status !== 'idle') this.#actor(row.id).wake()
+      else if (row.sandbox_id !== null) this.#actor(row.id).watch(row)
+    }
+  }
+
+  async round(): Promise<void> {
+    for (const [sessionId, actor] of this.#actors) if (actor.isIdle) this.#actors.delete(sessionId)
+    await this.sandboxes.reconcile()
   }
 
   /** Tells watchers and the runner; and where that gave the session something to do, its actor. */

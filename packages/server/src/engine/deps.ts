@@ -2,6 +2,7 @@
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import type { Logger } from 'pino'
+import type { Archives } from '../blobs/archives.ts'
 import type { Clock } from '../domain/clock.ts'
 import type { Ids } from '../domain/ids.ts'
 import type { Store } from '../store/store.ts'
@@ -12,11 +13,14 @@ export interface EngineDeps {
   readonly store: Store
   readonly driver: SandboxDriver
   readonly gateway: GatewayClient
+  readonly archives: Archives
+  /** How many checkpoints a session keeps. */
+  readonly checkpointsPerSession: number
   readonly clock: Clock
   readonly ids: Ids
   readonly logger: Logger
   /** Number of this server on its database; grows with every start. */
-  readonly epoch: number
+  readonly serverNumber: number
 }
 
 export interface ActorDeps extends EngineDeps {

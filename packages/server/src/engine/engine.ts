@@ -10,6 +10,8 @@ import type { CreateSessionBody, UpdateSessionBody } from '@berth/protocol/api/s
 import type { Once } from '../store/run-once.ts'
 import type { Database } from '../store/schema.ts'
 import type { FeedItem, Subscription } from './feed.ts'
+import type { Ports } from './ports.ts'
+import type { SessionStorage } from './session-storage.ts'
 
 export type SessionRow = Selectable<Database['sessions']>
 
@@ -31,6 +33,10 @@ export interface Engine extends AsyncDisposable {
   deleteSession(key: SessionKey): Promise<void>
   /** Accepts a batch as a whole or not at all; answers the stored events in request order. */
   sendEvents(key: SessionKey & { readonly events: readonly ClientEvent[] }, once?: Once): Promise<SessionEvent[]>
+  /** Checkpoints, files and forks. */
+  readonly storage: Pick<SessionStorage, 'checkpoint' | 'fork' | 'list' | 'read' | 'write'>
+  /** Programs in the sandbox that listen. */
+  readonly ports: Pick<Ports, 'sandboxOf' | 'connect'>
   /** Everything of these kinds that is published after the call returns. The caller checks that the session is the workspace's. */
   subscribe(sessionId: string, kinds: readonly FeedItem['kind'][]): Subscription
   /** Reasons why the server cannot take work now; empty: ready. */

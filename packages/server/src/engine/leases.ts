@@ -2,7 +2,7 @@
  * This server's leases: the right to act for a session, taken when the session has work, renewed while this server lives, gone when it does
  * not. Under every write stands the lease's epoch; the store refuses one that has passed to another server.
  */
-import { BerthError } from '@berth/protocol'
+import { BerthError, isBerthError } from '@berth/protocol'
 import type { EngineDeps } from './deps.ts'
 
 const LEASE_MS = 15_000
@@ -10,14 +10,17 @@ const RENEW_EVERY_MS = 5_000
 
 export class Leases implements AsyncDisposable {
   readonly #deps: EngineDeps
+  readonly #lost: (sessionId: string) => void
   readonly #holder: string
   readonly #epochs = new Map<string, Promise<number>>()
   readonly #timer: NodeJS.Timeout
   #renewing: Promise<void> = Promise.resolve()
 
-  constructor(deps: EngineDeps) {
+  /** `lost` is called when the lease of a session is no longer the one under which this server has acted. */
+  constructor(deps: EngineDeps, lost: (sessionId: string) => void) {
     this.#deps = deps
-    this.#holder = `server-${deps.epoch}`
+    this.#lost = lost
+    this.#holder = `server-${deps.serverNumber}`
     this.#timer = setInterval(() => {
       this.#renewing = this.#renew()
     }, RENEW_EVERY_MS)
@@ -29,11 +32,31 @@ export class Leases implements AsyncDisposable {
     if (known !== undefined) return known
     const taken = this.#take(sessionId)
     this.#epochs.set(sessionId, taken)
-    taken.catch(() => this.forget(sessionId))
+    taken.catch(() => {
+      if (this.#epochs.get(sessionId) === taken) this.#epochs.delete(sessionId)
+    })
     return taken
   }
 
-  /** The next act asks anew: the lease was lost, or the session is over. */
+  /** undefined: the session was deleted, and what it had is nobody's. */
+  async epochUnlessDeleted(sessionId: string): Promise<number | undefined> {
+    try {
+      return await this.epoch(sessionId)
+    } catch (error) {
+      if (isBerthError(error, 'not_found')) return undefined
+      throw error
+    }
+  }
+
+  /** Somebody has refused this server's epoch, or something else was amiss: where the lease has passed to another, it is lost here. */
+  async check(sessionId: string): Promise<void> {
+    const before = await this.#epochs.get(sessionId)?.catch(() => undefined)
+    this.#epochs.delete(sessionId)
+    const after = await this.epoch(sessionId).catch(() => undefined)
+    if (before !== undefined && after !== before) this.#lost(sessionId)
+  }
+
+  /** The session is over. */
   forget(sessionId: string): void {
     this.#epochs.delete(sessionId)
   }
@@ -62,8 +85,9 @@ export class Leases implements AsyncDisposable {
     const { store, clock, logger } = this.#deps
     try {
       const until = new Date(clock.now().getTime() + LEASE_MS).toISOString()
+      const before = [...this.#epochs.keys()]
       const mine = new Set(await store.renewLeases({ holder: this.#holder, until }))
-      for (const sessionId of this.#epochs.keys()) if (!mine.has(sessionId)) this.forget(sessionId)
+      await Promise.all(before.filter((sessionId) => !mine.has(sessionId)).map((sessionId) => this.check(sessionId)))
     } catch (error) {
       logger.error({ err: error }, 'leases could not be renewed')
     }

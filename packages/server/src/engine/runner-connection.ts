@@ -12,6 +12,7 @@ import {
   LINK_PROTOCOL,
   linkClose,
 } from '@berth/protocol'
+import type { Dial } from '@berth/protocol/channel'
 import type { Logger } from 'pino'
 import type { LinkProgress } from '../store/sandboxes.ts'
 
@@ -21,8 +22,9 @@ export type RunnerItem = Extract<FromRunner, { type: 'frame' | 'delta' }>
 export interface RunnerPeer {
   readonly sandboxId: string
   readonly nonce: string
-  readonly epoch: number
   readonly logger: Logger
+  /** Of the lease under which the server acts now. */
+  epoch(): Promise<number>
   /** Committed progress of every session in the sandbox, with the commands not yet acknowledged. */
   progress(): Promise<LinkProgress[]>
   /** Answers false when the receiver is full: the connection stops reading until `resume`. */
@@ -30,6 +32,8 @@ export interface RunnerPeer {
   acknowledged(sessionId: string, seq: number): void
   /** The runner speaks another protocol: it has been told so, and ends. */
   mismatched(protocol: number): void
+  /** The runner has met a server with a later lease. */
+  superseded(): void
   /** The handshake is over. */
   welcomed(): void
   /** Stream events of this sandbox's sessions may have been lost from here on. */
@@ -54,8 +58,9 @@ export class RunnerConnection {
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS)
     socket.on('message', (data: Buffer) => this.#read(data))
     socket.on('error', (error) => peer.logger.debug({ err: error }, 'runner connection failed'))
-    socket.on('close', () => {
+    socket.on('close', (code) => {
       clearInterval(this.#heartbeat)
+      if (code === linkClose.stale_epoch) peer.superseded()
       peer.closed(this)
     })
   }
@@ -74,6 +79,11 @@ export class RunnerConnection {
 
   acknowledge(sessionId: string, seq: number): void {
     this.#send({ type: 'ack', session_id: sessionId, seq })
+  }
+
+  /** Has the runner open a channel. Nothing, before the handshake is over. */
+  dial(message: Dial): void {
+    if (this.#sent !== undefined) this.#send(message)
   }
 
   /** Sends a committed command; where it is not the next one, the outbox is sent from where the runner stands. */
@@ -112,19 +122,22 @@ export class RunnerConnection {
   }
 
   async #welcome(hello: Hello): Promise<void> {
-    const refusal = refuse(hello, this.#peer)
+    const epoch = await this.#peer.epoch()
+    const refusal = refuse(hello, this.#peer, epoch)
     if (refusal !== undefined) {
       this.#peer.logger.warn({ refusal, protocol: hello.protocol }, 'runner refused')
       this.close(refusal)
+      if (refusal === 'stale_epoch') this.#peer.superseded()
       if (refusal === 'protocol_mismatch') this.#peer.mismatched(hello.protocol)
       return
     }
     const progress = await this.#peer.progress()
     if (this.#isClosing) return
     const sessions = progress.map(({ sessionId, received }) => ({ session_id: sessionId, received }))
-    this.#send({ type: 'welcome', protocol: LINK_PROTOCOL, epoch: this.#peer.epoch, sessions })
+    this.#send({ type: 'welcome', protocol: LINK_PROTOCOL, epoch, sessions })
     const received = new Map(hello.sessions.map((session) => [session.session_id, session.received]))
     this.#sent = received
+    this.#peer.logger.debug('runner connected')
     this.#peer.welcomed()
     for (const [sessionId, seq] of received) this.#peer.acknowledged(sessionId, seq)
     this.#sendFrom(progress)
@@ -173,8 +186,8 @@ function parseMessage(data: Buffer): FromRunner | undefined {
   }
 }
 
-function refuse(hello: Hello, peer: RunnerPeer): keyof typeof linkClose | undefined {
+function refuse(hello: Hello, peer: RunnerPeer, epoch: number): keyof typeof linkClose | undefined {
   if (hello.protocol !== LINK_PROTOCOL) return 'protocol_mismatch'
   if (hello.sandbox_id !== peer.sandboxId || hello.nonce !== peer.nonce) return 'unknown_sandbox'
-  return hello.epoch > peer.epoch ? 'stale_epoch' : undefined
+  return hello.epoch > epoch ? 'stale_epoch' : undefined
 }

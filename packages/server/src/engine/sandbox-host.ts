@@ -1,10 +1,13 @@
 /** The server's hold on one sandbox: its link socket, the runner's present connection, its time to live. */
 import type { Command } from '@berth/protocol'
+import type { ChannelJob } from '@berth/protocol/channel'
 import { inside, type SandboxRef } from '@berth/sandbox'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { LinkProgress } from '../store/sandboxes.ts'
 import { RunnerConnection, type RunnerItem } from './runner-connection.ts'
+import type { Channel } from './channel.ts'
+import { Dials } from './dials.ts'
 import { listenForRunner } from './runner-listener.ts'
 
 const LINK_SOCKET = inside.link.slice(inside.run.length)
@@ -12,14 +15,17 @@ const LINK_SOCKET = inside.link.slice(inside.run.length)
 export interface SandboxHostOptions {
   readonly id: string
   readonly nonce: string
-  readonly epoch: number
   readonly logger: Logger
+  /** Of the session's lease. */
+  epoch(): Promise<number>
   progress(): Promise<LinkProgress[]>
   receive(item: RunnerItem, host: SandboxHost): boolean
   /** The runner is connected, or connected again. */
   connected(host: SandboxHost): void
   /** The runner is connected no more; it may come back. */
   disconnected(host: SandboxHost): void
+  /** The runner has met a server with a later lease. */
+  superseded(): void
   /** The runner speaks another protocol, and will never be connected. */
   mismatched(protocol: number): void
 }
@@ -31,6 +37,7 @@ export class SandboxHost implements AsyncDisposable {
   readonly #options: SandboxHostOptions
   #listener: AsyncDisposable | undefined
   #connection: RunnerConnection | undefined
+  readonly #dials: Dials
   #isClosed = false
   readonly #acked = new Map<string, number>()
 
@@ -38,6 +45,7 @@ export class SandboxHost implements AsyncDisposable {
     this.id = options.id
     this.nonce = options.nonce
     this.#options = options
+    this.#dials = new Dials(options.nonce)
   }
 
   /** Lets the runner in. The sandbox has to be on this machine. */
@@ -45,10 +53,13 @@ export class SandboxHost implements AsyncDisposable {
     if (ref.runDir === undefined || ref.uidBase === undefined) {
       throw new Error(`sandbox ${ref.id} has no directory on this machine`)
     }
-    const listener = await listenForRunner(join(ref.runDir, LINK_SOCKET), ref.uidBase, (socket) => {
-      // One runner, one connection: a new one means that the old one is dead, whatever its socket says.
-      this.#connection?.close('replaced')
-      this.#connection = new RunnerConnection(socket, this.#peer())
+    const listener = await listenForRunner(join(ref.runDir, LINK_SOCKET), ref.uidBase, {
+      onLink: (socket) => {
+        // One runner, one connection: a new one means that the old one is dead, whatever its socket says.
+        this.#connection?.close('replaced')
+        this.#connection = new RunnerConnection(socket, this.#peer())
+      },
+      channel: (path, authorization) => this.#dials.expected(path, authorization),
     })
     if (this.#isClosed) await listener[Symbol.asyncDispose]()
     else this.#listener = listener
@@ -74,6 +85,14 @@ export class SandboxHost implements AsyncDisposable {
     this.#connection?.resume()
   }
 
+  /**
+   * Has a job done on a channel of its own. Waits until the runner is connected; `unavailable` when it does not dial in time, or the sandbox
+   * is given up meanwhile.
+   */
+  channel(job: ChannelJob, signal: AbortSignal): Promise<Channel> {
+    return this.#dials.open(job, signal)
+  }
+
   /** The runner reconnects and replays what was not acknowledged. */
   disconnect(): void {
     this.#connection?.close('going_away')
@@ -81,26 +100,32 @@ export class SandboxHost implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true
+    this.#dials[Symbol.dispose]()
     this.#connection?.close('going_away')
     await this.#listener?.[Symbol.asyncDispose]()
   }
 
   #peer(): ConstructorParameters<typeof RunnerConnection>[1] {
     const options = this.#options
-    const { id, nonce, epoch, logger } = options
+    const { id, nonce, logger } = options
     return {
       sandboxId: id,
       nonce,
-      epoch,
       logger,
+      epoch: () => options.epoch(),
+      superseded: () => options.superseded(),
       progress: () => options.progress(),
       acknowledged: (sessionId, seq) => void this.#acked.set(sessionId, seq),
       receive: (item) => options.receive(item, this),
       mismatched: (protocol) => options.mismatched(protocol),
-      welcomed: () => options.connected(this),
+      welcomed: () => {
+        this.#dials.connected((message) => this.#connection?.dial(message))
+        options.connected(this)
+      },
       closed: (connection) => {
         if (this.#connection !== connection) return
         this.#connection = undefined
+        this.#dials.disconnected()
         if (!this.#isClosed) options.disconnected(this)
       },
     }

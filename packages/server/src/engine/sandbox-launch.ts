@@ -31,10 +31,10 @@ export class SandboxLaunch {
     row: SessionRow,
     how: { origin: Origin; isNeeded(): boolean },
   ): Promise<SandboxRef | undefined> {
-    const { driver } = this.#deps
+    const { driver, leases } = this.#deps
     return this.#turns.pass(async () => {
       if (!how.isNeeded()) return undefined
-      const spec = this.#spec(host, row)
+      const spec = this.#spec(host, row, await leases.epoch(row.id))
       return how.origin === 'new' ? driver.create(spec) : driver.restart(spec)
     })
   }
@@ -66,9 +66,10 @@ export class SandboxLaunch {
     return new Date(this.#deps.clock.now().getTime() + LIFETIME_MS)
   }
 
-  #spec(host: SandboxHost, row: SessionRow): SandboxSpec {
+  #spec(host: SandboxHost, row: SessionRow, epoch: number): SandboxSpec {
     return {
       id: host.id,
+      epoch,
       labels: { session: row.id },
       limits: toLimits(row),
       until: this.until(),

@@ -4,11 +4,12 @@
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BerthError, LINK_PROTOCOL } from '@berth/protocol'
+import { BerthError, isBerthError, LINK_PROTOCOL } from '@berth/protocol'
 import type { SandboxRef } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
+import { heldFromNow, type HeldSandbox, type Loss } from './held-sandbox.ts'
 import type { RunnerItem } from './runner-connection.ts'
 import { SandboxHost } from './sandbox-host.ts'
 import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
@@ -20,15 +21,6 @@ const HUNG_MS = 60_000
 const LOOKS = 25
 const LOOK_EVERY_MS = 200
 
-export interface Loss {
-  readonly sandboxId: string
-  readonly why: string
-  /** `kept`: on its disk, for when the session needs the sandbox again. */
-  readonly files: 'kept' | 'gone'
-  /** The session was told before that its sandbox was lost; what is new is that its files are, too. */
-  readonly isCounted: boolean
-}
-
 export interface SandboxesOptions {
   receive(item: RunnerItem, host: SandboxHost): boolean
   /** The session's sandbox could not be made, or is gone. */
@@ -37,23 +29,10 @@ export interface SandboxesOptions {
   interrupted(sessionId: string): void
 }
 
-interface Held {
-  readonly host: SandboxHost
-  readonly sessionId: string
-  /** On the clock that never goes back, like the next. */
-  renewedAt: number
-  /** undefined: connected. */
-  silentSince: number | undefined
-  hasConnected: boolean
-  /** Its loss is being dealt with. */
-  ending: Promise<void> | undefined
-  hasEnded: boolean
-}
-
 export class Sandboxes implements AsyncDisposable {
   readonly #deps: ActorDeps
   readonly #options: SandboxesOptions
-  readonly #held = new Map<string, Held>()
+  readonly #held = new Map<string, HeldSandbox>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #launches: SandboxLaunch
   readonly #stopping = new AbortController()
@@ -70,8 +49,9 @@ export class Sandboxes implements AsyncDisposable {
 
   /** The session's sandbox; one that is not up is being launched when this resolves. That it fails is told through `lost`. */
   async forSession(sessionId: string): Promise<SandboxHost> {
-    const { store, driver, clock, ids } = this.#deps
+    const { store, driver, clock, ids, leases } = this.#deps
     for (;;) {
+      const epoch = await leases.epoch(sessionId)
       const row = await store.findSession({ sessionId })
       if (row === undefined) throw new BerthError('not_found', `no session ${sessionId}`)
       const held = row.sandbox_id === null ? undefined : this.#held.get(row.sandbox_id)
@@ -80,13 +60,25 @@ export class Sandboxes implements AsyncDisposable {
         await held.ending
         continue
       }
+      if (await this.takeUp(row)) continue
       const nonce = randomBytes(32).toString('base64url')
       const id = row.sandbox_id ?? ids.next('sbx')
-      if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, sandboxId: id, nonce })
-      else await store.assignSandbox({ sessionId, sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) })
+      if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, epoch, sandboxId: id, nonce })
+      else {
+        const fresh = { sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) }
+        await store.assignSandbox({ sessionId, epoch, ...fresh })
+      }
       const host = this.#hold(id, nonce, sessionId)
       this.#background(this.#launch(host, row, row.sandbox_id === null ? 'new' : 'own_disk'))
       return host
+    }
+  }
+
+  /** The right to act for the session has passed to another server, and with it the sandbox: its connection is given up. */
+  abandon(sessionId: string): void {
+    for (const { host } of [...this.#held.values()].filter((held) => held.sessionId === sessionId)) {
+      this.#held.delete(host.id)
+      this.#background(host[Symbol.asyncDispose]())
     }
   }
 
@@ -99,22 +91,42 @@ export class Sandboxes implements AsyncDisposable {
       return this.#launches.open(this.#hold(id, sandbox.nonce, sessionId), ref, row)
     }
     const files = this.#canRestart(ref) ? 'kept' : 'gone'
+    const epoch = await this.#deps.leases.epoch(sessionId)
     const isMaking = sandbox.state === 'starting' && row.link_received === 0
-    if (isMaking && (files === 'kept' || ref === undefined)) await this.#deps.store.takeBackInputs({ sessionId })
+    if (isMaking && (files === 'kept' || ref === undefined)) await this.#deps.store.takeBackInputs({ sessionId, epoch })
     else {
       const why = 'the sandbox was lost: it was gone when the server started'
       await this.#options.lost(sessionId, { sandboxId: id, files, why, isCounted: false })
     }
-    if (files === 'gone') await this.release(id)
+    if (files === 'gone') await this.release(id, epoch)
   }
 
-  /** Ends the sandbox and forgets it. Safe to repeat; what fails is done again by `reconcile`. */
-  async release(sandboxId: string): Promise<void> {
+  /** Holds the session's sandbox if it runs and nobody here holds it: another server did, until it lost its lease. */
+  async takeUp(row: SessionRow): Promise<boolean> {
+    const { store, driver, leases } = this.#deps
+    if (row.sandbox_id === null || this.#held.has(row.sandbox_id)) return false
+    await leases.epoch(row.id)
+    const known = await store.findSandbox({ sandboxId: row.sandbox_id })
+    if (known === undefined || known.state === 'lost') return false
+    if ((await driver.get(known.id))?.state !== 'running') return false
+    await this.adopt({ ...known, sessionId: row.id }, row)
+    return true
+  }
+
+  /** Ends the sandbox and forgets it; without an epoch, one that belongs to nobody any more. Safe to repeat; what fails is done again by `reconcile`. */
+  async release(sandboxId: string, epoch?: number): Promise<void> {
     const held = this.#held.get(sandboxId)
     if (held !== undefined) await this.#close(held)
-    await this.#deps.driver.destroy(sandboxId)
+    await this.#deps.driver.destroy(sandboxId, epoch)
     this.#held.delete(sandboxId)
-    await this.#deps.store.removeSandbox({ sandboxId })
+    await this.#deps.store.removeSandbox({ sandboxId, epoch })
+  }
+
+  /** The session lives elsewhere from now on: resolves when this one has no way to the model any more, which the next one takes over. */
+  async putAway(sandboxId: string): Promise<void> {
+    const held = this.#held.get(sandboxId)
+    if (held !== undefined) await this.#close(held)
+    this.releaseSoon(sandboxId)
   }
 
   releaseSoon(sandboxId: string): void {
@@ -132,10 +144,12 @@ export class Sandboxes implements AsyncDisposable {
       logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
       await driver.destroy(ref.id)
     }
-    for (const sandbox of known.values()) {
-      if (sandbox.sessionId === null) await this.release(sandbox.id)
-      else if (sandbox.state === 'ready' && present.get(sandbox.id)?.state !== 'running') await this.#check(sandbox.id)
-      else await this.#lookAfter(sandbox.id)
+    for (const { id, sessionId, state } of known.values()) {
+      if (sessionId === null) await this.release(id)
+      else {
+        const isGone = state === 'ready' && present.get(id)?.state !== 'running'
+        await this.#unlessPassed(sessionId, () => (isGone ? this.#check(id) : this.#lookAfter(id)))
+      }
     }
   }
 
@@ -146,12 +160,13 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   #hold(id: string, nonce: string, sessionId: string): SandboxHost {
-    const { store, epoch, logger } = this.#deps
+    const { store, leases, logger } = this.#deps
     const host = new SandboxHost({
       id,
       nonce,
-      epoch,
       logger: logger.child({ sandbox_id: id }),
+      epoch: () => leases.epoch(sessionId),
+      superseded: () => this.#background(leases.check(sessionId)),
       progress: () => store.findLinkProgress({ sandboxId: id }),
       receive: (item, from) => this.#options.receive(item, from),
       connected: () => {
@@ -169,27 +184,23 @@ export class Sandboxes implements AsyncDisposable {
         this.#background(this.#lose(id, why))
       },
     })
-    const held: Held = {
-      host,
-      sessionId,
-      renewedAt: performance.now(),
-      silentSince: performance.now(),
-      hasConnected: false,
-      ending: undefined,
-      hasEnded: false,
-    }
+    const held = heldFromNow(host, sessionId)
     this.#held.set(id, held)
     return host
   }
 
   async #launch(host: SandboxHost, row: SessionRow, origin: Origin): Promise<void> {
-    const isNeeded = (): boolean => !this.#stopping.signal.aborted && this.#held.has(host.id)
+    const isHeld = (): boolean => this.#held.get(host.id)?.host === host
+    const isNeeded = (): boolean => !this.#stopping.signal.aborted && isHeld()
     try {
       const ref = await this.#launches.run(host, row, { origin, isNeeded })
       // Otherwise nobody needs it by now, or the next server will make it.
       if (ref !== undefined) await this.#launches.open(host, ref, row)
     } catch (error) {
       this.#deps.logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be launched')
+      if (isBerthError(error, 'conflict')) await this.#deps.leases.check(row.id)
+      // Then it is another server's, or nobody's.
+      if (!isHeld()) return
       const how = origin === 'new' ? 'could not be made' : 'was lost: it could not be started again on its own disk'
       const why = `${how}: ${error instanceof Error ? error.message : String(error)}`
       await this.#lose(host.id, why, { isCounted: origin === 'own_disk' })
@@ -197,7 +208,7 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   /** The runner has hung up: is its sandbox still there? Its processes end one after the other, the runner first. */
-  async #watchEnd(held: Held): Promise<void> {
+  async #watchEnd(held: HeldSandbox): Promise<void> {
     for (let looks = 0; looks < LOOKS; looks++) {
       await this.#check(held.host.id)
       await sleep(LOOK_EVERY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
@@ -230,12 +241,13 @@ export class Sandboxes implements AsyncDisposable {
    * The sandbox is gone, or as good as gone. What is left of it ends before the session hears of it: the next one takes over the session's
    * way to the model. A disk that can be used again is kept for when the session needs a sandbox.
    */
-  async #dealWithLoss(held: Held, loss: { why: string; isCounted: boolean }): Promise<void> {
+  async #dealWithLoss(held: HeldSandbox, loss: { why: string; isCounted: boolean }): Promise<void> {
     const { id } = held.host
+    const epoch = await this.#deps.leases.epochUnlessDeleted(held.sessionId)
     // One that was never heard of since its launch would do the same again.
     const files = held.hasConnected && this.#canRestart(await this.#deps.driver.get(id)) ? 'kept' : 'gone'
     await this.#close(held)
-    if (files === 'gone') await this.#deps.driver.destroy(id)
+    if (files === 'gone') await this.#deps.driver.destroy(id, epoch)
     await this.#options.lost(held.sessionId, { sandboxId: id, files, ...loss })
     if (files === 'gone') await this.release(id)
     else this.#held.delete(id)
@@ -245,13 +257,24 @@ export class Sandboxes implements AsyncDisposable {
     return this.#deps.driver.capabilities.restart && ref?.state === 'gone'
   }
 
-  async #close(held: Held): Promise<void> {
+  async #close(held: HeldSandbox): Promise<void> {
     if (held.hasEnded) return
     await this.#launches.close(held.host, held.sessionId)
     held.hasEnded = true
   }
 
+  /** A refusal may mean that the lease has passed to another server: then the rest is that one's. */
+  async #unlessPassed(sessionId: string, task: () => Promise<void>): Promise<void> {
+    try {
+      await task()
+    } catch (error) {
+      if (!isBerthError(error, 'conflict')) throw error
+      await this.#deps.leases.check(sessionId)
+    }
+  }
+
   async #lookAfter(sandboxId: string): Promise<void> {
+    const { driver, leases } = this.#deps
     const held = this.#held.get(sandboxId)
     if (held === undefined) return
     if (held.silentSince !== undefined && performance.now() - held.silentSince > HUNG_MS) {
@@ -259,7 +282,7 @@ export class Sandboxes implements AsyncDisposable {
     }
     const now = performance.now()
     if (now - held.renewedAt < RENEW_EVERY_MS) return
-    await this.#deps.driver.renew(sandboxId, this.#launches.until())
+    await driver.renew(sandboxId, this.#launches.until(), await leases.epoch(held.sessionId))
     held.renewedAt = now
   }
 

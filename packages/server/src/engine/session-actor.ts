@@ -4,7 +4,7 @@
  * input is handed over. An actor holds nothing that a crash would lose.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isBerthError, type Report } from '@berth/protocol'
+import { BerthError, isBerthError, type Report } from '@berth/protocol'
 import type { Limits } from '@berth/protocol/api/limits'
 import { parseSessionAgent } from '../domain/session.ts'
 import type { Committed, SessionRow } from '../store/session-log.ts'
@@ -15,6 +15,10 @@ import type { RunnerItem } from './runner-connection.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 import type { Sandboxes } from './sandboxes.ts'
 import { toSessionConfig } from './session-config.ts'
+import type { Rests } from './rests.ts'
+import { SessionRest } from './session-rest.ts'
+import type { SessionFiles } from './session-files.ts'
+import { mayShowCall } from '../domain/turn/transcript-lines.ts'
 import { TurnClock } from './turn-clock.ts'
 
 const MAX_QUEUED = 512
@@ -27,9 +31,14 @@ interface Frame {
   readonly report: Report
 }
 
+export interface SessionDeps extends ActorDeps {
+  readonly files: SessionFiles
+  readonly rests: Rests
+}
+
 export class SessionActor {
   readonly #sessionId: string
-  readonly #deps: ActorDeps
+  readonly #deps: SessionDeps
   readonly #sandboxes: Sandboxes
   readonly #previews: Previews
   #items: { item: RunnerItem; host: SandboxHost }[] = []
@@ -39,20 +48,35 @@ export class SessionActor {
     this.#reachedLimit = limit
     this.#start()
   })
+  readonly #rest: SessionRest
+  readonly #tasks: (() => Promise<void>)[] = []
   #running: Promise<void> | undefined
   readonly #stopping = new AbortController()
   #pausedHost: SandboxHost | undefined
 
-  constructor(sessionId: string, deps: ActorDeps, sandboxes: Sandboxes) {
+  constructor(sessionId: string, deps: SessionDeps, sandboxes: Sandboxes) {
     this.#sessionId = sessionId
     this.#deps = deps
     this.#sandboxes = sandboxes
     this.#previews = new Previews(() => deps.ids.next('sevt'))
+    this.#rest = new SessionRest({
+      sessionId,
+      deps,
+      findHost: (id) => sandboxes.find(id),
+      publish: (committed) => this.publish(committed),
+      onDue: () => this.#start(),
+    })
+  }
+
+  /** Nothing is under way, and nothing can come by itself: one that is made when it is needed serves as well. */
+  get isIdle(): boolean {
+    return this.#running === undefined && !this.#hasWork() && !this.#rest.hasSandbox
   }
 
   /** There may be an input to hand over. */
   wake(): void {
     this.#isWoken = true
+    this.#rest.interrupt()
     this.#start()
   }
 
@@ -66,6 +90,17 @@ export class SessionActor {
     return false
   }
 
+  /** Runs the task when no other step of the session is under way; none begins beside it. `unavailable` when the actor has stopped. */
+  exclusively<Result>(task: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>()
+    const { signal } = this.#stopping
+    if (signal.aborted) reject(new BerthError('unavailable', 'the session is not served here any more'))
+    this.#tasks.push(() => task(signal).then(resolve, reject))
+    this.#rest.interrupt()
+    this.#start()
+    return promise
+  }
+
   /** Stream events were lost. */
   interruptPreviews(): void {
     this.#previews.interrupt()
@@ -75,15 +110,18 @@ export class SessionActor {
   async stop(): Promise<void> {
     this.#stopping.abort()
     this.#clock[Symbol.dispose]()
+    this.#rest[Symbol.dispose]()
     this.#items = []
     await this.#running
+    // Their signal is aborted: they end at once.
+    await Promise.all(this.#tasks.splice(0).map((task) => task()))
   }
 
   #start(): void {
     if (this.#running !== undefined || this.#stopping.signal.aborted) return
     this.#running = this.#work().finally(() => {
       this.#running = undefined
-      if (this.#items.length > 0 || this.#isWoken || this.#reachedLimit !== undefined) this.#start()
+      if (this.#hasWork()) this.#start()
     })
   }
 
@@ -95,13 +133,15 @@ export class SessionActor {
         else if (first !== undefined) this.#preview()
         else if (this.#reachedLimit !== undefined) await this.#endTurn(this.#reachedLimit)
         else if (this.#isWoken) await this.#deliver()
+        else if (this.#tasks.length > 0) await this.#tasks.shift()?.()
+        else if (this.#rest.isDue) await this.#rest.takeStep(this.#stopping.signal)
         else return
         this.#resumeHost()
       }
     } catch (error) {
       if (this.#stopping.signal.aborted) return
       this.#deps.logger.error({ err: error, session_id: this.#sessionId }, 'session step failed')
-      if (isBerthError(error, 'conflict')) this.#deps.leases.forget(this.#sessionId)
+      if (isBerthError(error, 'conflict')) await this.#deps.leases.check(this.#sessionId)
       // What was not committed stays with the runner and comes again on a new connection.
       const hosts = new Set(this.#items.map(({ host }) => host))
       this.#items = []
@@ -109,6 +149,11 @@ export class SessionActor {
       await sleep(RETRY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
       this.#isWoken = true
     }
+  }
+
+  #hasWork(): boolean {
+    const isDue = this.#isWoken || this.#reachedLimit !== undefined || this.#rest.isDue
+    return isDue || this.#items.length > 0 || this.#tasks.length > 0
   }
 
   #resumeHost(): void {
@@ -139,7 +184,7 @@ export class SessionActor {
     this.#deps.feed.publish(this.#sessionId, [...raw, ...committed.events.map(toItem)])
     const last = frames.at(-1)
     if (last !== undefined) host.acknowledge(this.#sessionId, last.seq)
-    this.#watchLimits(committed.row)
+    this.watch(committed.row)
     if (isAtWork(committed.row)) this.#isWoken = true
   }
 
@@ -170,12 +215,12 @@ export class SessionActor {
     this.publish(await store.limitTurn({ sessionId: this.#sessionId, epoch, limit, now: isoNow(clock) }))
   }
 
-  #watchLimits(row: SessionRow): void {
+  /** Watches what only time brings about, from here on. */
+  watch(row: SessionRow): void {
     const { limits } = parseSessionAgent(row.agent).berth
-    this.#clock.update(
-      { activeSince: isAtWork(row) ? row.active_since : null, limits },
-      this.#deps.clock.now().getTime(),
-    )
+    const nowMs = this.#deps.clock.now().getTime()
+    this.#clock.update({ activeSince: isAtWork(row) ? row.active_since : null, limits }, nowMs)
+    this.#rest.watch(row)
   }
 
   async #deliver(): Promise<void> {
@@ -183,10 +228,14 @@ export class SessionActor {
     const { store, clock } = this.#deps
     const row = await store.findSession({ sessionId: this.#sessionId })
     if (row === undefined || row.status === 'terminated') return
-    if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return
+    if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return void (await this.#sandboxes.takeUp(row))
     const pauseMs = pauseAfter(row.failures)
     if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stopping.signal })
     const host = await this.#sandboxes.forSession(row.id)
+    await this.#deps.files.bringBack(row.id, host, {
+      signal: this.#stopping.signal,
+      publish: (told) => this.publish(told),
+    })
     const config = toSessionConfig(row)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
@@ -206,7 +255,7 @@ export class SessionActor {
     const { sandbox_id } = committed.row
     const host = sandbox_id === null ? undefined : this.#sandboxes.find(sandbox_id)
     for (const { seq, body } of committed.commands) host?.command(this.#sessionId, seq, body)
-    this.#watchLimits(committed.row)
+    this.watch(committed.row)
   }
 }
 
@@ -236,8 +285,10 @@ function mayEndTurn(report: Report): boolean {
     case 'exited':
     case 'refused':
       return true
-    case 'started':
     case 'transcript':
+      return mayShowCall(report.text)
+    case 'started':
+    case 'call_begins':
       return false
     default:
       return report satisfies never

@@ -1,75 +1,21 @@
 /** A runner that speaks another version of the link, such as one of a sandbox that was made by another version of the server. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import type { GatewayClient } from '@berth/protocol/gateway-client'
-import { BerthError, LINK_PROTOCOL, linkClose } from '@berth/protocol'
-import { inside, type SandboxDriver, type SandboxRef } from '@berth/sandbox'
+import { join } from 'node:path'
+import { LINK_PROTOCOL, linkClose } from '@berth/protocol'
+import type { SandboxRef } from '@berth/sandbox'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { makePlaces, workspaceId } from '../../test/session-world.ts'
+import { Directories, linkOf, noGateway } from '../../test/directories.ts'
+import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { systemClock } from '../domain/clock.ts'
 import { createIds } from '../domain/ids.ts'
 import { openSqliteStore } from '../store/sqlite/open.ts'
+import { Archives } from '../blobs/archives.ts'
+import { openFileBlobs } from '../blobs/fs/file-blobs.ts'
 import { createEngine } from './create-engine.ts'
-
-const nothing = () => Promise.resolve()
-
-const gateway: GatewayClient = {
-  health: () => Promise.reject(new Error('none')),
-  shutdown: nothing,
-  route: nothing,
-  unroute: nothing,
-  usage: () => Promise.reject(new Error('none')),
-}
-
-/** Sandboxes of nothing but their directory. */
-class Directories implements SandboxDriver {
-  readonly name = 'directories'
-  readonly capabilities = {
-    list: true,
-    diskQuota: false,
-    suspend: false,
-    snapshot: false,
-    endpoint: false,
-    exec: false,
-    setNetworkPolicy: false,
-    restart: false,
-  }
-  readonly refs = new Map<string, SandboxRef>()
-  readonly destroyed: string[] = []
-  readonly #dir: string
-
-  constructor(dir: string) {
-    this.#dir = dir
-  }
-
-  check = () => Promise.resolve([])
-  get = (id: string) => Promise.resolve(this.refs.get(id))
-  list = () => Promise.resolve([...this.refs.values()])
-  renew = nothing
-  restart = () => Promise.reject(new BerthError('unsupported', 'restart'));
-  [Symbol.asyncDispose] = nothing
-
-  async create({ id, labels }: Parameters<SandboxDriver['create']>[0]): Promise<SandboxRef> {
-    const runDir = join(this.#dir, String(this.destroyed.length + this.refs.size))
-    await mkdir(dirname(linkOf(runDir)), { recursive: true })
-    const ref = { id, labels, state: 'running', runDir, uidBase: process.getuid?.() ?? 0 } as const
-    this.refs.set(id, ref)
-    return ref
-  }
-
-  destroy(id: string): Promise<void> {
-    if (this.refs.delete(id)) this.destroyed.push(id)
-    return Promise.resolve()
-  }
-}
-
-function linkOf(runDir: string): string {
-  return join(runDir, inside.link.slice(inside.run.length))
-}
 
 /** Says hello in its own version. Answers the code with which the server closes. */
 async function sayHello({ id, runDir = '' }: SandboxRef): Promise<unknown> {
@@ -96,7 +42,24 @@ test('it is told so, its sandbox ends, and the session says why and comes to res
   const places = await makePlaces(store)
   const ids = createIds(systemClock)
   const logger = pino({ level: 'silent' })
-  const engine = cleanup.use(await createEngine({ store, driver, gateway, clock: systemClock, ids, logger, epoch: 1 }))
+  const archives = new Archives({
+    blobs: cleanup.use(await openFileBlobs(join(dir, 'blobs'))),
+    index: store,
+    ids,
+    logger,
+  })
+  const given = {
+    store,
+    driver,
+    gateway: noGateway,
+    archives,
+    checkpointsPerSession: 50,
+    clock: systemClock,
+    ids,
+    logger,
+    serverNumber: 1,
+  }
+  const engine = cleanup.use(await createEngine(given))
   const content = [{ type: 'text' as const, text: 'Hello' }]
   const body = {
     agent: places.agent,

@@ -6,6 +6,7 @@ import { addAgents } from './agents.ts'
 import { authenticate } from './auth.ts'
 import { readBody } from './body.ts'
 import type { AddRoutes, App, AppEnv, HttpDeps } from './context.ts'
+import { addCheckpoints } from './checkpoints.ts'
 import { addEnvironments } from './environments.ts'
 import { answerError } from './errors.ts'
 import { exactlyOnce } from './exactly-once.ts'
@@ -16,16 +17,29 @@ import { methodsByPath } from './methods.ts'
 import { addOpenapi } from './openapi.ts'
 import { checkOrigin } from './origin.ts'
 import { requestId } from './request-id.ts'
+import { addSdkMessages } from './sdk-messages.ts'
+import { addSessionEvents } from './session-events.ts'
+import { addSessionFiles } from './session-files.ts'
+import { addSessionPorts } from './session-ports.ts'
 import { addSessions } from './sessions.ts'
 import { missingPart } from './unsupported.ts'
 
 /** Routes that ask for a key, and no others. */
 const guarded = ['/v1/*', '/berth/*']
 
-const resources: readonly AddRoutes[] = [addAgents, addEnvironments, addSessions, addKeys]
+const resources: readonly AddRoutes[] = [
+  addAgents,
+  addEnvironments,
+  addSessions,
+  addSessionEvents,
+  addSdkMessages,
+  addCheckpoints,
+  addSessionFiles,
+  addSessionPorts,
+  addKeys,
+]
 
-/** `more` adds further resources to the same application. */
-export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
+export function createApp(deps: HttpDeps): App {
   const app: App = new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
       if (!result.success)
@@ -43,7 +57,7 @@ export function createApp(deps: HttpDeps, ...more: AddRoutes[]): App {
   for (const path of guarded) app.use(path, authenticate(deps))
   app.use(readBody)
   for (const path of guarded) app.use(path, exactlyOnce(deps))
-  for (const add of [...resources, ...more]) add(app, deps)
+  for (const add of resources) add(app, deps)
 
   let known: ReturnType<typeof methodsByPath> | undefined
   const methodsOf = (): ReturnType<typeof methodsByPath> => (known ??= methodsByPath(app))

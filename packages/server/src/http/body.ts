@@ -2,6 +2,7 @@
 import { BerthError } from '@berth/protocol'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv } from './context.ts'
+import { CONTENT_PATH } from './session-files.ts'
 
 export const MAX_BODY_BYTES = 32 * 1024 * 1024
 /** Of a body that is too large, this much more is read and thrown away, so that a client that is still sending gets to read the answer. */
@@ -14,6 +15,8 @@ const withBody = new Set(['POST', 'PUT', 'PATCH'])
 const jsonType = /^application\/([\w.-]+\+)?json$/i
 
 export const readBody = createMiddleware<AppEnv>(async (c, next) => {
+  // Its route takes the bytes as they come.
+  if (c.req.method === 'PUT' && CONTENT_PATH.test(c.req.path)) return next()
   const stream = withBody.has(c.req.method) ? c.req.raw.body : null
   const bytes = stream === null ? undefined : await readBounded(stream)
   if (bytes === undefined || bytes.byteLength === 0) return next()

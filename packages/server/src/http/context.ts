@@ -4,6 +4,8 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Logger } from 'pino'
 import type { Clock } from '../domain/clock.ts'
 import type { Ids } from '../domain/ids.ts'
+import type { PortAddresses } from '../domain/port-address.ts'
+import type { PortTokens } from '../domain/port-token.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Once } from '../store/run-once.ts'
 import type { Store } from '../store/store.ts'
@@ -13,6 +15,7 @@ export interface HttpDeps {
   readonly store: Store
   readonly engine: Engine
   readonly notes: RequestNotes
+  readonly ports: { readonly addresses: PortAddresses; readonly tokens: PortTokens }
   readonly config: HttpConfig
   readonly clock: Clock
   readonly ids: Ids

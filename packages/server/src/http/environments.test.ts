@@ -23,6 +23,13 @@ const config = {
     resources: { cpus: 1, memory_mib: 1024, disk_mib: 5120, pids: 512, files: 4096 },
     model_retries: 10,
     on_interrupted_turn: 'continue',
+    lifecycle: {
+      type: 'hybrid',
+      idle_timeout: 300,
+      approval_hold: 60,
+      checkpoint_after: 5,
+      background: { type: 'kill_after', seconds: 3600 },
+    },
   },
 }
 
@@ -168,7 +175,14 @@ test('bad metadata has its own error class', async () => {
 const berth = (value: object) => ({ name: 'e', config: { type: 'cloud', berth: value } })
 const invalid: [string, object, RegExp][] = [
   ['an unknown field of the config', { name: 'e', config: { type: 'cloud', nope: 1 } }, /config\.nope: unknown field/],
-  ['an unknown field of ours', berth({ lifecycle: 'ephemeral' }), /config\.berth\.lifecycle: unknown field/],
+  ['an unknown field of ours', berth({ life: 'ephemeral' }), /config\.berth\.life: unknown field/],
+  ['a lifecycle of no type', berth({ lifecycle: { type: 'short' } }), /config\.berth\.lifecycle\.type: /],
+  ['a time before now', berth({ lifecycle: { idle_timeout: -1 } }), /config\.berth\.lifecycle\.idle_timeout: /],
+  [
+    'an end for what does not end',
+    berth({ lifecycle: { type: 'long_running', idle_timeout: 60 } }),
+    /config\.berth\.lifecycle\.idle_timeout: /,
+  ],
   ['too little memory', berth({ resources: { memory_mib: 128 } }), /config\.berth\.resources\.memory_mib: /],
   ['no CPU', berth({ resources: { cpus: 0 } }), /config\.berth\.resources\.cpus: /],
   ['infinite CPUs', berth({ resources: { cpus: 'Infinity' } }), /config\.berth\.resources\.cpus: /],

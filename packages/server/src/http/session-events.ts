@@ -7,10 +7,10 @@ import { limitQuery, orderQuery, pageOf, pageQuery, timeQuery } from '@berth/pro
 import { z } from 'zod'
 import { readCursor, writeCursor } from '../domain/page.ts'
 import { invalid } from '../domain/refusal.ts'
-import type { FeedItem, Subscription } from '../engine/feed.ts'
 import type { EventPage } from '../store/events.ts'
 import type { AddRoutes, HttpDeps } from './context.ts'
-import { eventStream, type ServerSentEvent } from './event-stream.ts'
+import { eventStream } from './event-stream.ts'
+import { streamFrames } from './session-stream.ts'
 import { idText } from '@berth/protocol/api/text'
 import { answers, jsonBody, security } from './route.ts'
 
@@ -90,9 +90,8 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
       const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
       const lastEventId = c.req.header('last-event-id')
       const isOver = session.status === 'terminated'
-      const replayed = new Set<string>()
       const replay = lastEventId === undefined ? [] : await readReplay(deps, sessionId, lastEventId)
-      return eventStream(streamFrames({ subscription, replay, replayed, deltas, isOver }), subscription)
+      return eventStream(streamFrames({ subscription, replay, deltas, isOver }), subscription)
     } catch (error) {
       subscription[Symbol.dispose]()
       throw error
@@ -168,49 +167,4 @@ async function readReplay(deps: HttpDeps, sessionId: string, eventId: string): P
     if (last === undefined || page.length < REPLAY_PAGE) return replay
     after = last.place
   }
-}
-
-interface Streaming {
-  readonly subscription: Subscription
-  readonly replay: readonly SessionEvent[]
-  readonly replayed: Set<string>
-  readonly deltas: ReadonlySet<string>
-  readonly isOver: boolean
-}
-
-async function* streamFrames(given: Streaming): AsyncGenerator<ServerSentEvent> {
-  const { subscription, replay, replayed, deltas } = given
-  for (const event of replay) {
-    replayed.add(event.id)
-    yield frameOf(event)
-  }
-  if (given.isOver) return
-  const previewing = new Set<string>()
-  for await (const item of subscription) {
-    const frame = toFrame(item, deltas, previewing)
-    if (frame === undefined) continue
-    if (frame.id !== undefined && replayed.delete(frame.id)) continue
-    yield frame
-    if (frame.event === 'session.status_terminated' || frame.event === 'session.deleted') return
-  }
-}
-
-function frameOf(event: SessionEvent): ServerSentEvent {
-  return { event: event.type, id: event.id, data: event }
-}
-
-/** Previews are shown from their start on only: a reader that came in between sees the event when it is whole. */
-function toFrame(item: FeedItem, deltas: ReadonlySet<string>, previewing: Set<string>): ServerSentEvent | undefined {
-  if (item.kind === 'event') {
-    previewing.delete(item.event.id)
-    return frameOf(item.event)
-  }
-  if (item.kind !== 'preview') return undefined
-  const { frame } = item
-  if (frame.type === 'event_start') {
-    if (!deltas.has(frame.event.type)) return undefined
-    previewing.add(frame.event.id)
-    return { event: frame.type, data: frame }
-  }
-  return previewing.has(frame.event_id) ? { event: frame.type, data: frame } : undefined
 }

@@ -18,8 +18,10 @@ import type { z } from 'zod'
 type Body<Params> = Omit<Params, 'betas' | 'workspace_id'>
 
 test('what we answer is what the client expects', () => {
-  expectTypeOf<SessionEvent>().toExtend<Events.BetaManagedAgentsSessionEvent>()
-  expectTypeOf<StreamFrame>().toExtend<Events.BetaManagedAgentsStreamSessionEvents>()
+  // Types of events that the client does not know are for it to pass on.
+  type Known<Frame extends { type: string }> = Exclude<Frame, { type: `berth.${string}` }>
+  expectTypeOf<Known<SessionEvent>>().toExtend<Events.BetaManagedAgentsSessionEvent>()
+  expectTypeOf<Known<StreamFrame>>().toExtend<Events.BetaManagedAgentsStreamSessionEvents>()
   expectTypeOf<EventStart>().toExtend<Sessions.BetaManagedAgentsStartEvent>()
   expectTypeOf<EventDelta>().toExtend<Sessions.BetaManagedAgentsDeltaEvent>()
   expectTypeOf<Agent>().toExtend<Agents.BetaManagedAgentsAgent>()

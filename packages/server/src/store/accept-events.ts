@@ -11,6 +11,7 @@ import type { SessionEvent } from '@berth/protocol/api/event'
 import { checkInterrupt, checkMessage, checkSupported, pendingCall } from '../domain/acceptance.ts'
 import { pendingEventIds } from '../domain/turn/turn-state.ts'
 import { newId } from '../domain/ids.ts'
+import { abandonCalls, wakeTurn } from './park-turn.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -38,7 +39,7 @@ export async function acceptInto(db: Db, log: SessionLog, event: ClientEvent): P
     case 'user.interrupt':
       return acceptInterrupt(db, log, event)
     case 'user.tool_confirmation':
-      return acceptConfirmation(log, event)
+      return acceptConfirmation(db, log, event)
     case 'user.custom_tool_result':
       return acceptCustomResult(db, log, event)
     case 'user.tool_result':
@@ -75,6 +76,10 @@ async function acceptInterrupt(db: Db, log: SessionLog, params: UserInterruptPar
   log.addQueued(event)
   await log.process(event.id)
   if (situation.status === 'idle' && situation.stopReason?.type !== 'requires_action') return event
+  if (log.turn.parked !== null) {
+    await abandonCalls(db, log, { type: 'end_turn' })
+    return event
+  }
   const inputs = await db
     .selectFrom('inputs')
     .selectAll()
@@ -90,20 +95,23 @@ async function acceptInterrupt(db: Db, log: SessionLog, params: UserInterruptPar
     if (waiting.length === 0) log.toIdle({ type: 'end_turn' })
     return event
   }
+  log.turn = { ...log.turn, interrupted: true }
   log.command({ type: 'interrupt' })
   log.toRunning()
   return event
 }
 
-async function acceptConfirmation(log: SessionLog, params: UserToolConfirmationParams): Promise<SessionEvent> {
+async function acceptConfirmation(db: Db, log: SessionLog, params: UserToolConfirmationParams): Promise<SessionEvent> {
   const [toolUseId, call] = pendingCall(log.situation, 'builtin', params.tool_use_id)
-  call.answer = params.result
-  const message = params.deny_message ?? null
-  log.command({ type: 'verdict', tool_use_id: toolUseId, behavior: params.result, message })
   const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
+  Object.assign(call, { answer: params.result, answerEventId: event.id })
+  if (log.turn.parked === null) {
+    const message = params.deny_message ?? null
+    log.command({ type: 'verdict', tool_use_id: toolUseId, behavior: params.result, message })
+  }
   log.addQueued(event)
   await log.process(event.id)
-  goOn(log)
+  await goOn(db, log)
   return event
 }
 
@@ -114,11 +122,13 @@ async function acceptCustomResult(db: Db, log: SessionLog, params: UserCustomToo
     return event
   }
   const [toolUseId, call] = pendingCall(log.situation, 'custom', params.custom_tool_use_id)
-  call.answer = 'result'
-  const content = (params.content ?? []).map((block) => ({ ...block }))
-  log.command({ type: 'custom_result', tool_use_id: toolUseId, content, is_error: params.is_error ?? false })
+  Object.assign(call, { answer: 'result', answerEventId: event.id })
+  if (log.turn.parked === null) {
+    const content = (params.content ?? []).map((block) => ({ ...block }))
+    log.command({ type: 'custom_result', tool_use_id: toolUseId, content, is_error: params.is_error ?? false })
+  }
   log.add(event)
-  goOn(log)
+  await goOn(db, log)
   return event
 }
 
@@ -137,8 +147,10 @@ async function isSettledCall(db: Db, log: SessionLog, eventId: string): Promise<
 }
 
 /** With the last answer the turn goes on. */
-function goOn(log: SessionLog): void {
-  if (log.row.status === 'idle' && pendingEventIds(log.turn).length === 0) log.toRunning()
+async function goOn(db: Db, log: SessionLog): Promise<void> {
+  if (log.row.status !== 'idle' || pendingEventIds(log.turn).length > 0) return
+  if (log.turn.parked === null) log.toRunning()
+  else await wakeTurn(db, log)
 }
 
 /** After a batch that answered a part of what was asked for: what is left is asked for again, once. */

@@ -71,6 +71,7 @@ export async function deleteSession(
   await db.deleteFrom('inputs').where('session_id', '=', id).execute()
   await db.deleteFrom('outbox').where('session_id', '=', id).execute()
   await db.deleteFrom('transcripts').where('session_id', '=', id).execute()
+  await db.deleteFrom('checkpoints').where('session_id', '=', id).execute()
   await db.deleteFrom('sdk_messages').where('session_id', '=', id).execute()
   await db.deleteFrom('sessions').where('id', '=', id).execute()
   return {

@@ -7,10 +7,13 @@ import { translate } from '../domain/turn/translate.ts'
 import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
 import { newId } from '../domain/ids.ts'
+import { parkTurn, refuseCalls } from './park-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
 import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
+import { goOnWhenSettled, keepResults } from './settle-calls.ts'
 import type { Db } from './store.ts'
+import { areShipped } from './transcript-calls.ts'
 import { appendTranscript, hasUserLine } from './transcripts.ts'
 
 export interface CommitReportsArgs {
@@ -84,18 +87,38 @@ function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): Tu
 }
 
 async function take(db: Db, log: SessionLog, report: Report, context: TurnContext): Promise<void> {
+  if (await takeHeld(db, log, report)) return
   const { turn, events, isActive, isOver, cut } = translate(log.turn, report, context)
   log.turn = turn
   if (log.row.status === 'terminated') return
   // The agent works by itself when a background task has ended.
-  if (isActive && log.row.status === 'idle' && log.situation.stopReason?.type !== 'requires_action') log.toRunning()
+  if (isActive && log.row.status === 'idle' && log.situation.stopReason?.type !== 'requires_action') {
+    log.toRunning()
+    log.row.is_changed = 1
+  }
   for (const event of events) log.add(event)
   log.row.status = statusAfter(log)
   if (cut !== undefined) await recoverTurn(db, log, { lost: 'process', ...cut })
   else if (isOver) await endTurn(db, log)
-  else if (log.row.status === 'running' && isBlocked(log.turn)) {
-    log.toIdle({ type: 'requires_action', event_ids: pendingEventIds(log.turn) })
-  } else askAnew(log)
+  else if (log.turn.parked !== null) await goOnWhenSettled(db, log)
+  else if (log.row.status === 'running' && isBlocked(log.turn)) await ask(db, log)
+  else askAnew(log)
+}
+
+/** What concerns calls that outlive their CLI. Answers true when that was all of it. */
+async function takeHeld(db: Db, log: SessionLog, report: Report): Promise<boolean> {
+  if (log.row.status === 'terminated') return false
+  if (report.type === 'exited') return report.reason !== 'closed' && (await parkTurn(db, log, { lost: 'process' }))
+  if (log.turn.parked === null) return false
+  if (report.type === 'message') await keepResults(db, log, report.message)
+  if (report.type !== 'refused' || (report.command !== 'run_calls' && report.command !== 'restore')) return false
+  await refuseCalls(db, log, report.detail)
+  return true
+}
+
+/** Clients are asked once the transcript shows the calls: from then on nothing that is lost makes the question void. */
+async function ask(db: Db, log: SessionLog): Promise<void> {
+  if (await areShipped(db, log)) log.toIdle({ type: 'requires_action', event_ids: pendingEventIds(log.turn) })
 }
 
 /** Calls may come to those that wait, and some of them may end without an answer. */
@@ -114,6 +137,7 @@ async function takeTranscript(db: Db, log: SessionLog, report: Extract<Report, {
   const sessionId = log.row.id
   const { type: _type, ...part } = report
   if (!(await appendTranscript(db, { sessionId, ...part }))) return
+  if (log.row.status === 'running' && log.turn.parked === null && isBlocked(log.turn)) await ask(db, log)
   const inside = await db
     .selectFrom('inputs')
     .select(['uuid', 'event_id', 'is_taken'])

@@ -65,6 +65,9 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       needs_restore: 0,
       active_ms: 0,
       active_since: null,
+      idle_since: null,
+      is_changed: 0,
+      files_in: null,
     })
     .returningAll()
     .executeTakeFirstOrThrow()

@@ -1,10 +1,14 @@
 /** Hands the next input to the sandbox's runner, together with whatever the runner must know first. */
+import { randomUUID } from 'node:crypto'
 import type { SessionConfig } from '@berth/protocol'
 import { sessionEvent } from '@berth/protocol/api/event'
 import { z } from 'zod'
 import { toModelContent } from '../domain/model-content.ts'
+import { type FilesState, findFilesState } from './files-state.ts'
+import { pendingEventIds } from '../domain/turn/turn-state.ts'
 import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
+import { settleCalls } from './settle-calls.ts'
 import type { Db } from './store.ts'
 import { listTranscriptSizes, restore, restoreCommands } from './transcripts.ts'
 
@@ -33,31 +37,46 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
     .limit(1)
     .execute()
   if (head === undefined || head.state === 'delivered') return undefined
-  const note = noteOf(log.row.needs_restore)
+  if (log.turn.parked !== null) {
+    if (pendingEventIds(log.turn).length > 0) return undefined
+    const told = await settleCalls(db, log, args.config)
+    if (told === undefined) return handOver(db, log, head.event_id)
+    head.uuid = randomUUID()
+    head.continuation = JSON.stringify([{ type: 'text', text: told }])
+    const { uuid, continuation } = head
+    await db
+      .updateTable('inputs')
+      .set({ uuid, continuation, is_taken: 0 })
+      .where('event_id', '=', head.event_id)
+      .execute()
+  }
+  const note = await noteOf(db, log)
   await open(db, log, args.config)
-  if (log.row.status === 'idle') log.toRunning()
   const stored = await db.selectFrom('events').select('body').where('id', '=', head.event_id).executeTakeFirstOrThrow()
   const event = sessionEvent.parse(JSON.parse(stored.body))
-  await log.process(head.event_id)
-  await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', head.event_id).execute()
   if (event.type !== 'user.message') throw new TypeError(`input ${head.event_id} is a ${event.type}`)
   const content =
     head.continuation === null
       ? [...note, ...toModelContent(event.content)]
       : blocks.parse(JSON.parse(head.continuation))
   log.command({ type: 'input', uuid: head.uuid, content })
+  return handOver(db, log, head.event_id)
+}
+
+/** What was put into the outbox makes the input be inside. */
+async function handOver(db: Db, log: SessionLog, eventId: string): Promise<Committed> {
+  log.row.is_changed = 1
+  if (log.row.status === 'idle') log.toRunning()
+  await log.process(eventId)
+  await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', eventId).execute()
   return log.save()
 }
 
 /** Told to the agent with the first input in a sandbox that is not, or not quite, the one it remembers. */
-function noteOf(needsRestore: number): { type: 'text'; text: string }[] {
-  switch (needsRestore) {
+async function noteOf(db: Db, { row }: SessionLog): Promise<{ type: 'text'; text: string }[]> {
+  switch (row.needs_restore) {
     case restore.newSandbox:
-      return [
-        reminder(
-          'The sandbox of the conversation so far was lost. This is a new one: files that were written in the old one are gone.',
-        ),
-      ]
+      return [reminder(newSandboxText(await findFilesState(db, row)))]
     case restore.ifShorter:
       return [
         reminder(
@@ -66,6 +85,21 @@ function noteOf(needsRestore: number): { type: 'text'; text: string }[] {
       ]
     default:
       return []
+  }
+}
+
+function newSandboxText(files: FilesState): string {
+  switch (files.type) {
+    case 'kept':
+      return 'The sandbox was put away while nothing happened, and this is a new one. Files are as they were, but for those in /tmp, which are gone; no process of before runs any more.'
+    case 'outputs':
+      return 'The sandbox was put away when the turn was over, and this is a new one: of the files only those in /mnt/session/outputs are there.'
+    case 'older':
+      return `The sandbox of the conversation so far was lost. This is a new one: files are as they were at ${files.asOf}, what was written later is gone, and no process of before runs any more.`
+    case 'gone':
+      return 'The sandbox of the conversation so far was lost. This is a new one: files that were written in the old one are gone.'
+    default:
+      return files satisfies never
   }
 }
 

@@ -62,17 +62,18 @@ async function headOf(db: Db, sessionId: string): Promise<number> {
 }
 
 /**
- * Position in the log up to which whoever has seen this event has surely seen everything; undefined when it is not in the log. An input
- * is seen twice, when it comes and when it is taken: by its id nobody can tell which, so that the first counts.
+ * Position in the log up to which whoever has seen this event has surely seen everything; undefined when it is not in the log. A message
+ * is seen twice, when it comes and when it is taken: by its id nobody can tell which, so that the first counts. Everything else takes its
+ * place as it comes.
  */
 export async function findPosition(db: Db, args: { sessionId: string; eventId: string }): Promise<number | undefined> {
   const row = await db
     .selectFrom('events')
-    .select('seq')
+    .select(['type', 'seq', 'place'])
     .where('session_id', '=', args.sessionId)
     .where('id', '=', args.eventId)
     .executeTakeFirst()
-  return row?.seq
+  return row?.type === 'user.message' ? row.seq : (row?.place ?? undefined)
 }
 
 /** Events that took their place after the position, oldest first. */

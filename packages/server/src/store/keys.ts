@@ -60,6 +60,16 @@ export async function findKeyByHash(
   return db.selectFrom('api_keys').select(columns).select('hash').where('hash', '=', args.hash).executeTakeFirst()
 }
 
+/** Revoked keys are found too. */
+export async function findKey(db: Db, args: { workspaceId: string; id: string }): Promise<StoredKey | undefined> {
+  return db
+    .selectFrom('api_keys')
+    .select(columns)
+    .where('workspace_id', '=', args.workspaceId)
+    .where('id', '=', args.id)
+    .executeTakeFirst()
+}
+
 export async function listKeys(db: Db, args: { workspaceId: string; window: Window }): Promise<StoredKey[]> {
   const scan = toScan(args.window)
   let query = db

@@ -1,4 +1,5 @@
 /** The right to act for a session: one server at a time, under a number that only grows. */
+import { BerthError } from '@berth/protocol'
 import type { Db } from './store.ts'
 
 export interface TakeLeaseArgs {
@@ -9,14 +10,14 @@ export interface TakeLeaseArgs {
   readonly now: string
 }
 
-/** The epoch under which the holder may act until then; undefined while another holds it, or when there is no such session. */
+/** The epoch under which the holder may act until then; undefined while another holds it. `not_found` without such a session. */
 export async function takeLease(db: Db, args: TakeLeaseArgs): Promise<number | undefined> {
   const row = await db
     .selectFrom('sessions')
     .select(['lease_holder', 'lease_until', 'epoch'])
     .where('id', '=', args.sessionId)
     .executeTakeFirst()
-  if (row === undefined) return undefined
+  if (row === undefined) throw new BerthError('not_found', `no session ${args.sessionId}`)
   const isMine = row.lease_holder === args.holder
   if (!isMine && row.lease_until !== null && row.lease_until > args.now) return undefined
   const epoch = isMine ? row.epoch : row.epoch + 1

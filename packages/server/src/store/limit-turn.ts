@@ -1,6 +1,7 @@
 import type { Limits } from '@berth/protocol/api/limits'
 import { newId } from '../domain/ids.ts'
 import { sessionFailure } from '../domain/turn/failure.ts'
+import { abandonCalls } from './park-turn.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -17,8 +18,9 @@ export async function limitTurn(db: Db, args: LimitTurnArgs): Promise<Committed>
   const isWorking = log.row.status === 'running' || log.row.status === 'rescheduling'
   if (!isWorking || log.turn.failure !== null) return { row: log.row, events: [], commands: [] }
   const error = sessionFailure('unknown_error', `the turn was ended by its limit ${args.limit}`, 'exhausted')
-  log.turn = { ...log.turn, failure: error }
+  log.turn = { ...log.turn, failure: error, interrupted: true }
   log.add({ id: newId('sevt'), type: 'session.error', error })
-  log.command({ type: 'interrupt' })
+  if (log.turn.parked === null) log.command({ type: 'interrupt' })
+  else await abandonCalls(db, log, { type: 'retries_exhausted' })
   return log.save()
 }

@@ -2,8 +2,10 @@
 import { parseSessionAgent } from '../domain/session.ts'
 import { newId } from '../domain/ids.ts'
 import { resolveTools } from '../domain/toolset.ts'
-import { cutTurn } from '../domain/turn/translate.ts'
+import { cutTurn, lossOf } from '../domain/turn/translate.ts'
 import { TurnLog } from '../domain/turn/turn-log.ts'
+import { findFilesState } from './files-state.ts'
+import { parkTurn } from './park-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -29,6 +31,18 @@ export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Commit
   if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
     return { row: log.row, events: [], commands: [] }
   }
+  // No launch has this nonce: what is still under way from the one that ended is nobody's.
+  await db.updateTable('sandboxes').set({ state: 'lost', nonce: '' }).where('id', '=', args.sandboxId).execute()
+  log.row.opened = null
+  if (args.files === 'gone') log.row.sandbox_id = null
+  await takeUndelivered(db, args.sessionId)
+  const lost = args.files === 'kept' ? 'sandbox_processes' : 'sandbox'
+  // Heard of since, it is lost a further time.
+  const isCounted = args.isCounted && log.row.link_received === 0
+  if (await parkTurn(db, log, { lost, isCounted })) {
+    if (lost === 'sandbox') log.add({ id: newId('sevt'), type: 'session.error', error: lossOf(args.why) })
+    return log.save()
+  }
   const agent = parseSessionAgent(log.row.agent)
   const context = {
     threadId: log.row.thread_id,
@@ -40,15 +54,8 @@ export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Commit
   const closing = new TurnLog(structuredClone(log.turn), context)
   cutTurn(closing, args.why)
   for (const event of closing.events) log.add(event)
-  // No launch has this nonce: what is still under way from the one that ended is nobody's.
-  await db.updateTable('sandboxes').set({ state: 'lost', nonce: '' }).where('id', '=', args.sandboxId).execute()
-  log.row.opened = null
-  if (args.files === 'gone') log.row.sandbox_id = null
-  // Heard of since, it is lost a further time.
-  const isCounted = args.isCounted && log.row.link_received === 0
-  await takeUndelivered(db, args.sessionId)
-  const lost = args.files === 'kept' ? 'sandbox_processes' : 'sandbox'
-  if (closing.cut !== undefined) await recoverTurn(db, log, { lost, isCounted, ...closing.cut })
+  const files = await findFilesState(db, log.row)
+  if (closing.cut !== undefined) await recoverTurn(db, log, { lost, files, isCounted, ...closing.cut })
   return log.save()
 }
 

@@ -2,23 +2,33 @@
 import { acceptEvents } from './accept-events.ts'
 import * as agents from './agents.ts'
 import { archiveSession, deleteSession, updateSession } from './change-session.ts'
+import * as checkpoints from './checkpoints.ts'
+import * as chunks from './chunks.ts'
+import { commitCheckpoint, getCheckpointPlace } from './commit-checkpoint.ts'
 import { commitReports } from './commit-reports.ts'
 import { createSession } from './create-session.ts'
 import { deliverInput } from './deliver-input.ts'
 import * as environments from './environments.ts'
 import * as events from './events.ts'
+import { noteFilesChanged, noteFilesRestored, noteFilesSaved, releaseSandbox } from './files-state.ts'
+import { forkSession } from './fork-session.ts'
 import * as keys from './keys.ts'
 import * as leases from './leases.ts'
 import { limitTurn } from './limit-turn.ts'
 import { loseSandbox } from './lose-sandbox.ts'
+import { markCheckpointDamaged } from './mark-damaged.ts'
 import * as meta from './meta.ts'
+import { parkSession } from './park-session.ts'
 import * as requests from './requests.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
+import { tellResting } from './tell-resting.ts'
 import * as workspaces from './workspaces.ts'
 
 export const operations = {
   ...agents,
+  ...checkpoints,
+  ...chunks,
   ...environments,
   ...events,
   ...keys,
@@ -30,12 +40,22 @@ export const operations = {
   ...workspaces,
   acceptEvents,
   archiveSession,
+  commitCheckpoint,
   commitReports,
   createSession,
   deleteSession,
   deliverInput,
+  forkSession,
+  getCheckpointPlace,
   limitTurn,
   loseSandbox,
+  markCheckpointDamaged,
+  noteFilesChanged,
+  noteFilesRestored,
+  noteFilesSaved,
+  releaseSandbox,
+  tellResting,
+  parkSession,
   updateSession,
 }
 export type Operations = typeof operations

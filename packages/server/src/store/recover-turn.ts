@@ -1,36 +1,41 @@
 /** Applies a recovery plan to a session whose turn was cut. */
 import { environmentConfig } from '@berth/protocol/api/environment'
-import { type SessionError, sessionEvent } from '@berth/protocol/api/event'
+import { type SessionError, sessionEvent, type StopReason } from '@berth/protocol/api/event'
 import { z } from 'zod'
 import { newId } from '../domain/ids.ts'
 import { toModelContent } from '../domain/model-content.ts'
 import {
   begunText,
   continuationText,
+  type Loss,
   type Lost,
   type OpenCall,
   planRecovery,
   withLoss,
 } from '../domain/turn/recovery.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
+import type { FilesState } from './files-state.ts'
 import type { SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
-import { cutTranscript, restore } from './transcripts.ts'
+import { cutTranscript, hasAnswer, restore } from './transcripts.ts'
 
 const blocks = z.array(z.looseObject({ type: z.string(), text: z.string().optional() }))
 
 export interface Cut {
   readonly lost: Lost
+  /** Of a lost sandbox: what the next one has of them. */
+  readonly files?: FilesState
   /** This loss has cut the turn before, and more of it has shown since. */
   readonly isCounted?: boolean
   readonly error: SessionError
   /** Events of the calls that had begun and have no result. */
   readonly begunEventIds: readonly string[]
-  readonly said: readonly string[]
+  readonly unsaid: readonly string[]
 }
 
 /** Leaves the session rescheduling, with an input that can be handed over; or, where there is no point in going on, with the turn ended. */
 export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<void> {
+  const { interrupted, failure } = log.turn
   log.turn = freshTurn
   const inside = await db
     .selectFrom('inputs')
@@ -38,18 +43,15 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
     .where('session_id', '=', log.row.id)
     .where('state', '=', 'delivered')
     .executeTakeFirst()
-  if (inside === undefined) {
-    showSaid(log, cut)
-    return endWithoutInput(db, log, cut)
-  }
+  if (inside === undefined) return endWithoutInput(db, log, cut)
+  await sayWhatIsKept(db, log, { uuid: inside.uuid, unsaid: cut.unsaid })
+  if (interrupted) return endInterrupted(db, log, { ...cut, isFailed: failure !== null })
   if (cut.isCounted !== true) log.row.failures += 1
   const plan = planRecovery({
     policy: environmentConfig.parse(JSON.parse(log.row.environment)).berth.on_interrupted_turn,
     failures: log.row.failures,
     isTaken: inside.is_taken === 1,
   })
-  // Otherwise the agent will know nothing of it, and says it anew.
-  if (plan !== 'redeliver' && plan !== 'rerun') showSaid(log, cut)
   switch (plan) {
     case 'give_up':
     case 'stop':
@@ -65,7 +67,7 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
       log.row.opened = null
       break
     case 'continue': {
-      const text = continuationText(await readCalls(db, cut.begunEventIds), cut.lost)
+      const text = continuationText(await readCalls(db, cut.begunEventIds), lossOf(cut))
       await setInput(db, inside.event_id, {
         uuid: crypto.randomUUID(),
         continuation: JSON.stringify([{ type: 'text', text }]),
@@ -87,30 +89,30 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
 async function tellAgain(
   db: Db,
   input: { readonly event_id: string; readonly continuation: string | null },
-  { lost, begunEventIds }: Cut,
+  cut: Cut,
 ): Promise<void> {
+  const { begunEventIds } = cut
+  const loss = lossOf(cut)
   const untaken = input.continuation === null ? [] : blocks.parse(JSON.parse(input.continuation))
   const told = untaken.map((block) =>
-    block.text === undefined ? block : { ...block, text: withLoss(block.text, lost) },
+    block.text === undefined ? block : { ...block, text: withLoss(block.text, loss) },
   )
   if (begunEventIds.length > 0) {
-    const text = `<system-reminder>${begunText(await readCalls(db, begunEventIds), lost)}</system-reminder>`
+    const text = `<system-reminder>${begunText(await readCalls(db, begunEventIds), loss)}</system-reminder>`
     if (told.length === 0) told.push(...blocks.parse(await readContent(db, input.event_id)))
     told.unshift({ type: 'text', text })
   }
   if (told.length > 0) await setInput(db, input.event_id, { continuation: JSON.stringify(told) })
 }
 
+function lossOf({ lost, files }: Cut): Loss {
+  return { lost, filesAsOf: files?.type === 'older' ? files.asOf : null }
+}
+
 async function readContent(db: Db, eventId: string): Promise<unknown> {
   const stored = await db.selectFrom('events').select('body').where('id', '=', eventId).executeTakeFirstOrThrow()
   const event = sessionEvent.parse(JSON.parse(stored.body))
   return event.type === 'user.message' ? toModelContent(event.content) : []
-}
-
-/** What stands in the conversation stands in the log. */
-function showSaid(log: SessionLog, { said }: Cut): void {
-  const content = said.map((text) => ({ type: 'text' as const, text }))
-  if (content.length > 0) log.add({ id: newId('sevt'), type: 'agent.message', content })
 }
 
 function showRescheduled(log: SessionLog, error: SessionError): void {
@@ -120,10 +122,10 @@ function showRescheduled(log: SessionLog, error: SessionError): void {
 }
 
 /** Between turns, or in one that the agent began by itself: nobody waits for an answer. */
-async function endWithoutInput(db: Db, log: SessionLog, { error, lost }: Cut): Promise<void> {
+async function endWithoutInput(db: Db, log: SessionLog, { error, lost, files }: Cut): Promise<void> {
   if (log.row.status === 'idle' && log.situation.stopReason?.type !== 'requires_action') {
-    // A process that ends is started again and nothing is missing; of a sandbox the files are gone.
-    if (lost === 'sandbox') log.add({ id: newId('sevt'), type: 'session.error', error })
+    // A process that ends is started again and nothing is missing; of a sandbox the files may be gone.
+    if (lost === 'sandbox' && files?.type !== 'kept') log.add({ id: newId('sevt'), type: 'session.error', error })
     return
   }
   if (await hasQueued(db, log.row.id)) return log.nextTurn()
@@ -131,18 +133,45 @@ async function endWithoutInput(db: Db, log: SessionLog, { error, lost }: Cut): P
   log.toIdle({ type: 'retries_exhausted' })
 }
 
+/** What the agent remembers to have said it will not say again: it is said here. */
+async function sayWhatIsKept(
+  db: Db,
+  log: SessionLog,
+  { uuid, unsaid }: { uuid: string; unsaid: readonly string[] },
+): Promise<void> {
+  const last = unsaid.at(-1)
+  if (last === undefined || !(await hasAnswer(db, { sessionId: log.row.id, uuid, text: last }))) return
+  const content = unsaid.map((text) => ({ type: 'text' as const, text }))
+  log.add({ id: newId('sevt'), type: 'agent.message', content })
+}
+
+/** The client, or a limit that was told, wanted the turn to end, and it has ended. Of a sandbox files may be gone, which is told. */
+async function endInterrupted(db: Db, log: SessionLog, cut: Cut & { readonly isFailed: boolean }): Promise<void> {
+  const { error, lost, files, isFailed } = cut
+  const told = { ...error, retry_status: { type: 'exhausted' as const } }
+  if (lost === 'sandbox' && files?.type !== 'kept') log.add({ id: newId('sevt'), type: 'session.error', error: told })
+  await endInput(db, log, { type: isFailed ? 'retries_exhausted' : 'end_turn' })
+}
+
 /** The turn ends with an error; the next input, if there is one, goes on. */
 async function giveUp(db: Db, log: SessionLog, error: SessionError): Promise<void> {
-  log.row.failures = 0
   log.add({ id: newId('sevt'), type: 'session.error', error: { ...error, retry_status: { type: 'exhausted' } } })
-  await db
+  await endInput(db, log, { type: 'retries_exhausted' })
+}
+
+async function endInput(db: Db, log: SessionLog, reason: StopReason): Promise<void> {
+  log.row.failures = 0
+  const ended = await db
     .updateTable('inputs')
     .set({ state: 'done' })
     .where('session_id', '=', log.row.id)
     .where('state', '=', 'delivered')
+    .returning('event_id')
     .execute()
+  // One that no sandbox could be made for was never handed over: it takes its place with its end.
+  for (const { event_id } of ended) await log.process(event_id)
   if (await hasQueued(db, log.row.id)) log.nextTurn()
-  else log.toIdle({ type: 'retries_exhausted' })
+  else log.toIdle(reason)
 }
 
 async function hasQueued(db: Db, sessionId: string): Promise<boolean> {

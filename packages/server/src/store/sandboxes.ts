@@ -1,11 +1,14 @@
 /** Which sandbox belongs to which session, and what is still unacknowledged on the link between them. */
 import { command, type Command } from '@berth/protocol'
+import { assertEpoch } from './assert-epoch.ts'
+import { findNewestCheckpoint } from './checkpoints.ts'
 import type { SandboxState } from './schema.ts'
 import type { Db } from './store.ts'
 import { listTranscriptSizes, restore } from './transcripts.ts'
 
 export interface AssignSandboxArgs {
   readonly sessionId: string
+  readonly epoch: number
   readonly sandboxId: string
   readonly driver: string
   readonly nonce: string
@@ -16,9 +19,10 @@ export interface AssignSandboxArgs {
 export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<void> {
   const session = await db
     .selectFrom('sessions')
-    .select('workspace_id')
+    .select(['id', 'epoch', 'workspace_id'])
     .where('id', '=', args.sessionId)
     .executeTakeFirstOrThrow()
+  assertEpoch(session, args.epoch)
   await db
     .insertInto('sandboxes')
     .values({
@@ -32,15 +36,21 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
     .execute()
   await startLink(db, args.sessionId)
   const hasTranscript = Object.keys(await listTranscriptSizes(db, args)).length > 0
+  const hasFiles = (await findNewestCheckpoint(db, args)) !== undefined
   await db
     .updateTable('sessions')
-    .set({ sandbox_id: args.sandboxId, needs_restore: hasTranscript ? restore.newSandbox : restore.nothing })
+    .set({
+      sandbox_id: args.sandboxId,
+      needs_restore: hasTranscript ? restore.newSandbox : restore.nothing,
+      files_in: hasFiles ? null : args.sandboxId,
+    })
     .where('id', '=', args.sessionId)
     .execute()
 }
 
 export interface RestartSandboxArgs {
   readonly sessionId: string
+  readonly epoch: number
   readonly sandboxId: string
   readonly nonce: string
 }
@@ -49,10 +59,11 @@ export interface RestartSandboxArgs {
 export async function restartSandbox(db: Db, args: RestartSandboxArgs): Promise<void> {
   const session = await db
     .selectFrom('sessions')
-    .select(['has_transcript', 'sdk_session_id', 'needs_restore'])
+    .select(['id', 'epoch', 'has_transcript', 'sdk_session_id', 'needs_restore'])
     .where('id', '=', args.sessionId)
     .where('sandbox_id', '=', args.sandboxId)
     .executeTakeFirstOrThrow()
+  assertEpoch(session, args.epoch)
   const { sandboxId, nonce } = args
   await db.updateTable('sandboxes').set({ nonce, state: 'starting' }).where('id', '=', sandboxId).execute()
   const change =
@@ -73,7 +84,7 @@ async function restoreAfterRestart(db: Db, sessionId: string, present: number): 
 }
 
 async function startLink(db: Db, sessionId: string): Promise<void> {
-  await takeBackInputs(db, { sessionId })
+  await takeBack(db, sessionId)
   await db.deleteFrom('outbox').where('session_id', '=', sessionId).execute()
   await db
     .updateTable('sessions')
@@ -83,7 +94,15 @@ async function startLink(db: Db, sessionId: string): Promise<void> {
 }
 
 /** Where nothing was ever heard from the sandbox, what was handed to it has not run, and waits again. */
-export async function takeBackInputs(db: Db, { sessionId }: { sessionId: string }): Promise<void> {
+export async function takeBackInputs(db: Db, args: { sessionId: string; epoch: number }): Promise<void> {
+  const { sessionId } = args
+  const session = await db.selectFrom('sessions').select(['id', 'epoch']).where('id', '=', sessionId).executeTakeFirst()
+  if (session === undefined) return
+  assertEpoch(session, args.epoch)
+  await takeBack(db, sessionId)
+}
+
+async function takeBack(db: Db, sessionId: string): Promise<void> {
   const session = await db.selectFrom('sessions').select('link_received').where('id', '=', sessionId).executeTakeFirst()
   if (session?.link_received !== 0) return
   await db
@@ -94,10 +113,15 @@ export async function takeBackInputs(db: Db, { sessionId }: { sessionId: string 
     .execute()
 }
 
-/** Forgets a sandbox that is gone for good. */
-export async function removeSandbox(db: Db, args: { sandboxId: string }): Promise<void> {
-  const owner = await db.selectFrom('sessions').select('id').where('sandbox_id', '=', args.sandboxId).executeTakeFirst()
-  if (owner !== undefined) await takeBackInputs(db, { sessionId: owner.id })
+/** Forgets a sandbox that is gone for good. One that belongs to a living session is forgotten under that session's epoch only. */
+export async function removeSandbox(db: Db, args: { sandboxId: string; epoch: number | undefined }): Promise<void> {
+  const owner = await db
+    .selectFrom('sessions')
+    .select(['id', 'epoch', 'status'])
+    .where('sandbox_id', '=', args.sandboxId)
+    .executeTakeFirst()
+  if (owner !== undefined && owner.status !== 'terminated') assertEpoch(owner, args.epoch)
+  if (owner !== undefined) await takeBack(db, owner.id)
   await db
     .updateTable('sessions')
     .set({ sandbox_id: null, opened: null })
@@ -121,8 +145,11 @@ export async function listSandboxes(db: Db, _args: object): Promise<KnownSandbox
     .execute()
 }
 
-export async function findSandbox(db: Db, args: { sandboxId: string }): Promise<{ id: string } | undefined> {
-  return db.selectFrom('sandboxes').select('id').where('id', '=', args.sandboxId).executeTakeFirst()
+export async function findSandbox(
+  db: Db,
+  args: { sandboxId: string },
+): Promise<Omit<KnownSandbox, 'sessionId'> | undefined> {
+  return db.selectFrom('sandboxes').select(['id', 'nonce', 'state']).where('id', '=', args.sandboxId).executeTakeFirst()
 }
 
 export interface LinkProgress {

@@ -1,5 +1,6 @@
 /** The tables as Kysely sees them; `migrations/` makes them. Columns named in SQL comments there are not explained again. */
 import type { Generated } from 'kysely'
+import type { CheckpointCause } from '../domain/checkpoint.ts'
 
 export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
 export type SandboxState = 'starting' | 'ready' | 'lost'
@@ -80,6 +81,9 @@ export interface Database {
     needs_restore: number
     active_ms: number
     active_since: string | null
+    idle_since: string | null
+    is_changed: number
+    files_in: string | null
   }
   events: {
     session_id: string
@@ -89,6 +93,7 @@ export interface Database {
     body: string
     processed_at: string | null
     place: number | null
+    transcripts: string | null
   }
   inputs: {
     session_id: string
@@ -102,6 +107,33 @@ export interface Database {
   transcripts: { session_id: string; path: string; start: number; length: number; text: string }
   outbox: { session_id: string; seq: number; body: string }
   sdk_messages: { session_id: string; seq: number; body: string }
+  packs: { ord: Generated<number>; id: string; workspace_id: string; bytes: number; save_id: string | null }
+  chunks: {
+    hash: string
+    pack: number
+    frame_start: number
+    frame_length: number
+    start: number
+    length: number
+  }
+  checkpoints: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    session_id: string
+    created_at: string
+    seq: number
+    why: CheckpointCause
+    sdk_session_id: string
+    transcripts: string
+    roots: string
+    segments: string
+    entries: number
+    bytes: number
+    stored_bytes: number
+    expires_at: string | null
+    is_damaged: number
+  }
   requests: {
     scope: string
     key: string

@@ -12,6 +12,7 @@ import {
   type StopDetails,
   type StopReason,
 } from '@berth/protocol/api/event'
+import type { ResultBlock } from '@berth/protocol/api/content'
 import { newId } from '../domain/ids.ts'
 import type { SessionSituation } from '../domain/acceptance.ts'
 import type { EventDraft } from '../domain/turn/turn-log.ts'
@@ -19,7 +20,9 @@ import { parseTurn, type TurnState } from '../domain/turn/turn-state.ts'
 import { parseModels, toWireUsage } from '../domain/usage.ts'
 import { parseSessionAgent } from '../domain/session.ts'
 import type { Database } from './schema.ts'
+import { assertEpoch } from './assert-epoch.ts'
 import type { Db } from './store.ts'
+import { listTranscriptSizes } from './transcripts.ts'
 
 export type SessionRow = Selectable<Database['sessions']>
 
@@ -60,12 +63,7 @@ export class SessionLog {
     if (args.workspaceId !== undefined) query = query.where('workspace_id', '=', args.workspaceId)
     const row = await query.executeTakeFirst()
     if (row === undefined) throw new BerthError('not_found', `no session ${args.sessionId}`)
-    if (args.epoch !== undefined && args.epoch !== row.epoch) {
-      throw new BerthError(
-        'conflict',
-        `session ${row.id} is at epoch ${row.epoch}, this server acts under ${args.epoch}`,
-      )
-    }
+    if (args.epoch !== undefined) assertEpoch(row, args.epoch)
     return new SessionLog(db, row, args.now)
   }
 
@@ -80,6 +78,18 @@ export class SessionLog {
 
   add(draft: EventDraft): void {
     this.#append({ ...draft, processed_at: this.now })
+  }
+
+  /** The result of a builtin call, or of one that ends without the client's. */
+  addResult(callEventId: string, content: string | ResultBlock[], isError: boolean): void {
+    const blocks = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content
+    this.add({
+      id: newId('sevt'),
+      type: 'agent.tool_result',
+      tool_use_id: callEventId,
+      content: blocks,
+      is_error: isError,
+    })
   }
 
   /** A client's event that waits: it has no place in the list yet. */
@@ -106,6 +116,7 @@ export class SessionLog {
     this.row.status = 'running'
     this.row.stop_reason = null
     this.row.active_since ??= this.now
+    this.row.idle_since = null
     this.#endRetrying()
     this.add({ id: newId('sevt'), type: 'session.status_running' })
     this.add({ id: newId('sevt'), type: 'session.thread_status_running', ...this.#thread() })
@@ -123,6 +134,7 @@ export class SessionLog {
     this.row.status = 'rescheduling'
     this.row.stop_reason = null
     this.row.active_since ??= this.now
+    this.row.idle_since = null
     this.add({ id: newId('sevt'), type: 'session.status_rescheduled' })
     this.add({ id: newId('sevt'), type: 'session.thread_status_rescheduled', ...this.#thread() })
   }
@@ -131,6 +143,7 @@ export class SessionLog {
     this.#stopClock()
     this.#endRetrying()
     this.row.status = 'idle'
+    this.row.idle_since = this.now
     this.row.stop_reason = JSON.stringify(reason)
     const idle = { stop_reason: reason, stop_details: details }
     this.add({ id: newId('sevt'), type: 'session.thread_status_idle', ...this.#thread(), ...idle })
@@ -159,6 +172,7 @@ export class SessionLog {
     // What clients cannot see, such as a piece of the transcript, is no update to them.
     if (this.#events.length > 0) row.updated_at = this.now
     const session_id = row.id
+    await this.#noteTranscripts()
     if (this.#fresh.length > 0) await this.#db.insertInto('events').values(this.#fresh).execute()
     if (this.#commands.length > 0) {
       const rows = this.#commands.map(({ seq, body }) => ({ session_id, seq, body: JSON.stringify(body) }))
@@ -167,6 +181,13 @@ export class SessionLog {
     const { ord, ...columns } = row
     await this.#db.updateTable('sessions').set(columns).where('ord', '=', ord).execute()
     return { row, events: this.#events, commands: this.#commands }
+  }
+
+  /** Where the conversation stands when the session comes to rest: a fork may begin there. */
+  async #noteTranscripts(): Promise<void> {
+    const idle = this.#fresh.findLast(({ type }) => type === 'session.status_idle')
+    if (idle === undefined) return
+    idle.transcripts = JSON.stringify(await listTranscriptSizes(this.#db, { sessionId: this.row.id }))
   }
 
   #append(event: SessionEvent): number {
@@ -180,6 +201,7 @@ export class SessionLog {
       body: JSON.stringify(event),
       processed_at: event.processed_at,
       place: event.processed_at === null ? null : seq,
+      transcripts: null,
     })
     return seq
   }

@@ -8,7 +8,8 @@ import type { ClientEvent } from '@berth/protocol/api/client-event'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Invariants } from '../../test/session-invariants.ts'
-import { idle, makePlaces, type Places, policies, SessionWorld, type Stored } from '../../test/session-world.ts'
+import { makePlaces, type Places, policies } from '../../test/session-places.ts'
+import { idle, SessionWorld, type Stored } from '../../test/session-world.ts'
 import { openSqliteStore } from './sqlite/open.ts'
 
 let dir: string
@@ -66,7 +67,8 @@ const step = fc.oneof(
     weight: 14,
     arbitrary: fc.record({ report: fc.array(reported, { minLength: 1, maxLength: 4 }), again: fc.nat({ max: 3 }) }),
   },
-  { weight: 1, arbitrary: fc.constantFrom('lose' as const, 'limit' as const, 'takeOver' as const) },
+  { weight: 3, arbitrary: fc.constantFrom('ship' as const, 'beginCall' as const, 'runCalls' as const) },
+  { weight: 1, arbitrary: fc.constantFrom('lose' as const, 'park' as const, 'limit' as const, 'takeOver' as const) },
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
@@ -81,6 +83,7 @@ test('a session keeps its promises under any order of events, and comes to rest 
         expect(invariants.check()).toEqual([])
       }
       if (policy !== 'rerun') expect(repeated(world)).toEqual([])
+      expect(world.repeatedCalls).toEqual([])
       await world.settle()
       expect(invariants.check()).toEqual([])
       expect((await world.row()).status).toBe('idle')
@@ -91,6 +94,58 @@ test('a session keeps its promises under any order of events, and comes to rest 
     { numRuns: 150 },
   )
 })
+
+const asking: Step[] = [
+  { send: ['message'] },
+  'deliver',
+  { report: ['take', 'start', 'ask', 'ask', 'custom', 'end', 'reach'], again: 0 },
+  'ship',
+]
+
+test('calls that wait are kept through losses, and none is carried out twice', async () => {
+  const loss = fc.constantFrom<Step>({ report: ['crash'], again: 0 }, 'lose', 'park')
+  const verdict = fc.constantFrom('allow' as const, 'allow' as const, 'deny' as const)
+  const answers = fc
+    .tuple(verdict, verdict)
+    .chain(([one, other]) =>
+      fc.shuffledSubarray<Sent>([{ confirm: 0, result: one }, { confirm: 0, result: other }, { answer: 0 }], {
+        minLength: 3,
+      }),
+    )
+    .map((sent) => sent.map((event): Step => ({ send: [event] })))
+  const between = fc.array(loss, { maxLength: 1 })
+  const work = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom<Step>('deliver', 'beginCall') },
+    { weight: 1, arbitrary: fc.constant<Step>('runCalls') },
+    { weight: 2, arbitrary: loss },
+  )
+  await fc.assert(
+    fc.asyncProperty(loss, answers, between, fc.array(work, { maxLength: 12 }), async (first, sent, again, then) => {
+      const world = await SessionWorld.create(stored, places, 'continue')
+      const invariants = new Invariants(stored.raw, world.id)
+      for (const next of asking) await take(world, next)
+      expect(Object.keys((await world.turn()).calls)).toHaveLength(3)
+      await take(world, first)
+      expect(Object.keys((await world.turn()).calls)).toHaveLength(3)
+      for (const next of [...sent.slice(0, 1), ...again, ...sent.slice(1), ...then]) {
+        await take(world, next)
+        expect(invariants.check()).toEqual([])
+      }
+      expect(world.repeatedCalls).toEqual([])
+      expect(doubleResults(world)).toEqual([])
+      await world.settle()
+      expect(invariants.check()).toEqual([])
+      expect(doubleResults(world)).toEqual([])
+    }),
+    { numRuns: 60 },
+  )
+})
+
+/** Calls with more than one result. */
+function doubleResults(world: SessionWorld): string[] {
+  const ended = world.published.flatMap((event) => (event.type === 'agent.tool_result' ? [event.tool_use_id] : []))
+  return ended.filter((id, index) => ended.indexOf(id) !== index)
+}
 
 test('frames that come again change nothing, nor do those of a server that has lost its lease, nor those behind a gap', async () => {
   await fc.assert(
@@ -113,7 +168,10 @@ test('frames that come again change nothing, nor do those of a server that has l
 })
 
 async function take(world: SessionWorld, next: Step): Promise<void> {
-  if (typeof next === 'string') return world[next]()
+  if (typeof next === 'string') {
+    await world[next]()
+    return
+  }
   if ('send' in next) {
     const waiting = Object.values((await world.turn()).calls)
     await world.send(

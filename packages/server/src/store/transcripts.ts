@@ -10,7 +10,10 @@ export const restore = {
   nothing: 0,
   /** All of it: the sandbox is a new one. */
   newSandbox: 1,
-  /** What the sandbox's own disk has less of than was shipped: it was started again on that disk. */
+  /**
+   * What the sandbox's own disk has less of than was shipped: it was started again on that disk. What the agent said
+   * behind that and behind its last call is taken away: nobody was told of it, and the agent, who knows it, would not tell it again.
+   */
   ifShorter: 2,
   /** All of it, in the place of what the sandbox has: that goes on where the conversation does not. */
   cutBack: 3,
@@ -39,6 +42,37 @@ function isUserLine(row: string, uuid: string): boolean {
   try {
     const parsed = line.parse(JSON.parse(row))
     return parsed.type === 'user' && parsed.uuid === uuid
+  } catch {
+    return false
+  }
+}
+
+const answerLine = z.looseObject({
+  type: z.literal('assistant'),
+  message: z.looseObject({ content: z.array(z.looseObject({ type: z.string(), text: z.string().optional() })) }),
+})
+
+/** Does the agent answer with this text somewhere behind the user line of this uuid? */
+export async function hasAnswer(db: Db, args: { sessionId: string; uuid: string; text: string }): Promise<boolean> {
+  const rows = await db
+    .selectFrom('transcripts')
+    .select('text')
+    .where('session_id', '=', args.sessionId)
+    .orderBy('path')
+    .orderBy('start')
+    .execute()
+  const lines = rows
+    .map(({ text }) => text)
+    .join('')
+    .split('\n')
+  const from = lines.findIndex((row) => row.includes(args.uuid) && isUserLine(row, args.uuid))
+  return from >= 0 && lines.slice(from).some((row) => answersWith(row, args.text))
+}
+
+function answersWith(row: string, text: string): boolean {
+  if (!row.includes('"assistant"')) return false
+  try {
+    return answerLine.parse(JSON.parse(row)).message.content.some((block) => block.text === text)
   } catch {
     return false
   }
@@ -106,4 +140,25 @@ export async function cutTranscript(db: Db, args: { sessionId: string; uuid: str
     .insertInto('transcripts')
     .values({ ...part, text, length: Buffer.byteLength(text) })
     .execute()
+}
+
+/** Another session begins with these files, up to these bytes of each. Answers whether there are any. */
+export async function copyTranscripts(
+  db: Db,
+  args: { from: string; to: string; sizes: Readonly<Record<string, number>> },
+): Promise<boolean> {
+  for (const [path, size] of Object.entries(args.sizes)) {
+    const rows = await db
+      .selectFrom('transcripts')
+      .selectAll()
+      .where('session_id', '=', args.from)
+      .where('path', '=', path)
+      .where((where) => where(where('start', '+', where.ref('length')), '<=', size))
+      .execute()
+    const copies = rows.map((row) => ({ ...row, session_id: args.to }))
+    const copied = copies.reduce((sum, { length }) => sum + length, 0)
+    if (copied !== size) throw new Error(`of ${path} there are ${copied} bytes, not ${size}`)
+    if (copies.length > 0) await db.insertInto('transcripts').values(copies).execute()
+  }
+  return Object.values(args.sizes).some((size) => size > 0)
 }

@@ -8,6 +8,8 @@ import type { Call } from './turn-state.ts'
 
 const CUSTOM_PREFIX = 'mcp__custom__'
 
+const unreached = { reached: false, answer: null, answerEventId: null, begun: false }
+
 interface ToolUse {
   readonly id: string
   readonly name: string
@@ -26,7 +28,7 @@ export function showCall(log: TurnLog, use: ToolUse): Call {
 function showCustomCall(log: TurnLog, use: ToolUse): Call {
   const name = use.name.slice(CUSTOM_PREFIX.length)
   const eventId = log.add({ type: 'agent.custom_tool_use', name, input: { ...use.input } })
-  return { eventId, kind: 'custom', gate: 'allow', reached: false, answer: null }
+  return { eventId, kind: 'custom', gate: 'allow', ...unreached }
 }
 
 function showBuiltinCall(log: TurnLog, use: ToolUse): Call {
@@ -40,7 +42,7 @@ function showBuiltinCall(log: TurnLog, use: ToolUse): Call {
     // A tool that the agent does not have was refused before any policy.
     ...(tool === undefined ? {} : { evaluation: { type: gate === 'ask' ? 'always_ask' : 'always_allow' } }),
   })
-  return { eventId, kind: 'builtin', gate, reached: false, answer: null }
+  return { eventId, kind: 'builtin', gate, ...unreached }
 }
 
 export function reachCall(log: TurnLog, report: Extract<Report, { type: 'tool_call' }>): void {
@@ -49,6 +51,11 @@ export function reachCall(log: TurnLog, report: Extract<Report, { type: 'tool_ca
   log.endRetrying()
   log.flushText()
   showCall(log, { id: report.tool_use_id, name: report.name, input: report.input }).reached = true
+}
+
+export function beginCall(log: TurnLog, toolUseId: string): void {
+  const call = log.turn.calls[toolUseId]
+  if (call !== undefined) call.begun = true
 }
 
 export function endCall(log: TurnLog, result: ToolResult): void {

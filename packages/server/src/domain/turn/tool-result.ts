@@ -11,3 +11,12 @@ export function toResultContent(content: unknown): ResultBlock[] {
     return known.success ? known.data : { type: 'text', text: JSON.stringify(block) }
   })
 }
+
+/** A client's result as the model reads it: what a tool result cannot hold is given as its JSON; an error may not be empty. */
+export function toContentForModel(blocks: readonly Readonly<Record<string, unknown>>[]): unknown[] {
+  if (blocks.length === 0) return [{ type: 'text', text: '(no output)' }]
+  return blocks.map((block) => {
+    const { type } = block
+    return type === 'text' || type === 'image' ? block : { type: 'text', text: JSON.stringify(block) }
+  })
+}

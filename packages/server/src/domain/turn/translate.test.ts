@@ -280,7 +280,7 @@ test('what was said in an answer in which the process ended is told with the cut
   talk.block({ type: 'text', text: 'All said' })
   talk.end('msg_1', null)
   talk.report({ type: 'exited', reason: 'crashed', exit_code: null, signal: 'SIGKILL', detail: '' })
-  expect(talk.cut?.said).toEqual(['All said'])
+  expect(talk.cut?.unsaid).toEqual(['All said'])
 })
 
 test('a process that ends in the middle closes the span and the calls: what had begun is unknown, what waited did not run', () => {
@@ -297,7 +297,7 @@ test('a process that ends in the middle closes the span and the calls: what had 
   expect(JSON.stringify(talk.events.at(-1))).toContain('did not run')
   expect(talk.cut?.error.message).toContain('SIGKILL')
   expect(talk.cut?.begunEventIds).toEqual([talk.events[1]?.id])
-  expect(talk.cut?.said).toEqual([])
+  expect(talk.cut?.unsaid).toEqual([])
   expect(talk.turn.calls).toEqual({})
 })
 

@@ -3,9 +3,11 @@
  * do it in the transaction that commits both.
  */
 import type { Report } from '@berth/protocol'
+import type { SessionError } from '@berth/protocol/api/event'
 import { sessionFailure } from './failure.ts'
-import { closeOpenCalls, reachCall } from './tool-calls.ts'
+import { beginCall, closeOpenCalls, reachCall } from './tool-calls.ts'
 import { translateMessage } from './translate-message.ts'
+import { outcome } from './held-calls.ts'
 import { type EventDraft, type TurnContext, type TurnCut, TurnLog } from './turn-log.ts'
 import { hasBegun, type TurnState } from './turn-state.ts'
 
@@ -31,6 +33,8 @@ function write(log: TurnLog, report: Report): void {
       return report.phase === 'start' ? startRequest(log, report.message_id) : endRequest(log, report)
     case 'tool_call':
       return reachCall(log, report)
+    case 'call_begins':
+      return beginCall(log, report.tool_use_id)
     case 'exited':
       return exited(log, report)
     case 'refused':
@@ -86,17 +90,18 @@ function exited(log: TurnLog, report: Extract<Report, { type: 'exited' }>): void
   cutTurn(log, `${what} (${how}): ${report.detail}`)
 }
 
+/** What clients are told of a loss after which the session goes on. */
+export function lossOf(why: string): SessionError {
+  return sessionFailure('unknown_error', why.slice(0, 2_000), 'retrying')
+}
+
 /** Closes what is open. Also for a sandbox that is gone, of which no report tells. */
 export function cutTurn(log: TurnLog, why: string): void {
   endRequest(log, { usage: null })
   log.cut = {
-    error: sessionFailure('unknown_error', why.slice(0, 2_000), 'retrying'),
+    error: lossOf(why),
+    unsaid: log.turn.cut ?? [],
     begunEventIds: Object.values(log.turn.calls).flatMap((call) => (hasBegun(call) ? [call.eventId] : [])),
-    said: log.turn.cut ?? [],
   }
-  closeOpenCalls(log, (call) =>
-    hasBegun(call)
-      ? 'The agent was interrupted while this call was under way. Its outcome is unknown.'
-      : 'The agent was interrupted before this call began. It did not run.',
-  )
+  closeOpenCalls(log, (call) => (hasBegun(call) ? outcome.unknown : outcome.didNotRun))
 }

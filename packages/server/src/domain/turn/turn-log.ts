@@ -22,8 +22,8 @@ export interface TurnCut {
   readonly error: SessionError
   /** Events of the calls that had begun and have no result. */
   readonly begunEventIds: readonly string[]
-  /** What the agent had said in an answer that was not over: a message if the conversation goes on behind it. */
-  readonly said: readonly string[]
+  /** What the answer that was cut had said, of which no event tells yet. */
+  readonly unsaid: readonly string[]
 }
 
 /** Names the n-th `agent.message` (or `agent.thinking`) of one model answer, from 0. */

@@ -1,5 +1,6 @@
 /** What is under way in a session's present turn: stored with the session, changed only together with its log. */
 import { z } from 'zod'
+import { losses } from './recovery.ts'
 import { sessionError, stopDetails } from '@berth/protocol/api/event'
 
 const call = z.object({
@@ -11,6 +12,10 @@ const call = z.object({
   reached: z.boolean(),
   /** The client's answer is in: null while there is none (and for good with gate allow). */
   answer: z.enum(['allow', 'deny', 'result']).nullable(),
+  /** The client's event that holds the answer. */
+  answerEventId: z.string().nullable().default(null),
+  /** It was committed that the call begins, after the client has allowed it or in place of a CLI that is gone. */
+  begun: z.boolean().default(false),
 })
 export type Call = z.infer<typeof call>
 
@@ -36,6 +41,16 @@ export const turnState = z.object({
   calls: z.record(z.string(), call),
   /** `rescheduling` was shown; the next sign of life shows `running`. */
   retrying: z.boolean(),
+  /**
+   * The CLI that held the calls is gone: once all are answered, they are carried out and told to the agent without it. `lost` is what went
+   * with it. Null while a CLI has them.
+   */
+  parked: z
+    .object({ lost: z.enum(losses) })
+    .nullable()
+    .default(null),
+  /** The client, or a limit, has interrupted the turn: should it be cut before the agent has stopped, it does not go on. */
+  interrupted: z.boolean().default(false),
   failure: sessionError.nullable(),
   refusal: stopDetails.nullable(),
 })
@@ -46,6 +61,8 @@ export const freshTurn: TurnState = {
   cut: null,
   calls: {},
   retrying: false,
+  parked: null,
+  interrupted: false,
   failure: null,
   refusal: null,
 }
@@ -61,7 +78,12 @@ export function isPending(call: Call): boolean {
 
 /** May the call have had an effect? */
 export function hasBegun(call: Call): boolean {
-  return call.reached && !isPending(call) && call.gate !== 'deny' && call.answer !== 'deny'
+  if (call.gate === 'ask') return call.begun
+  return call.begun || (call.reached && !isPending(call) && call.gate !== 'deny')
+}
+
+export function pendingToolUseIds(turn: TurnState): string[] {
+  return Object.entries(turn.calls).flatMap(([id, call]) => (isPending(call) ? [id] : []))
 }
 
 export function pendingEventIds(turn: TurnState): string[] {
@@ -72,10 +94,10 @@ export function pendingEventIds(turn: TurnState): string[] {
 
 /**
  * Nothing goes on until the client answers: the CLI stands before a call that waits, its message is complete (so that all its calls are
- * known, also those that the CLI has not come to yet) and no other call is running.
+ * known, also those that the CLI has not come to yet) and no other call is running. A turn that was interrupted waits for nothing.
  */
 export function isBlocked(turn: TurnState): boolean {
-  if (turn.request !== null) return false
+  if (turn.request !== null || turn.interrupted) return false
   const reached = Object.values(turn.calls).filter((call) => call.reached)
   return reached.length > 0 && reached.every(isPending)
 }

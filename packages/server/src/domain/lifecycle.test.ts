@@ -1,0 +1,50 @@
+import { describe, expect, test } from 'vitest'
+import { acceptLifecycle, defaultLifecycle, defaultLifecycles, nextRestStep } from './lifecycle.ts'
+
+const accept = (params: Parameters<typeof acceptLifecycle>[0], current = defaultLifecycle) =>
+  acceptLifecycle(params, current, 'lifecycle')
+
+describe('what is left out', () => {
+  test('stays as it is, and null is the default', () => {
+    const own = accept({ idle_timeout: 7, checkpoint_after: 2 })
+    expect(own).toEqual({ ...defaultLifecycle, idle_timeout: 7, checkpoint_after: 2 })
+    expect(accept({ approval_hold: 9 }, own)).toEqual({ ...own, approval_hold: 9 })
+    expect(accept({ idle_timeout: null }, own)).toEqual({ ...own, idle_timeout: defaultLifecycle.idle_timeout })
+  })
+
+  test('becomes the default of another type', () => {
+    const own = accept({ idle_timeout: 7 })
+    expect(accept({ type: 'long_running' }, own)).toEqual(defaultLifecycles.long_running)
+    expect(accept({ type: 'ephemeral' }, own)).toEqual(defaultLifecycles.ephemeral)
+  })
+})
+
+describe('the next step of a session that rests', () => {
+  const { ephemeral, long_running: longRunning, hybrid } = defaultLifecycles
+  const step = (
+    lifecycle: typeof hybrid,
+    isChanged: boolean,
+    stopReason: 'end_turn' | 'retries_exhausted' = 'end_turn',
+  ) => nextRestStep({ lifecycle, stopReason, isChanged })
+
+  test('hybrid: a checkpoint, then the release', () => {
+    expect(step(hybrid, true)).toEqual({ step: 'checkpoint', afterMs: 5_000 })
+    expect(step(hybrid, false)).toEqual({ step: 'release', afterMs: 300_000 })
+    expect(step({ ...hybrid, idle_timeout: 5 }, true)).toEqual({ step: 'release', afterMs: 5_000 })
+  })
+
+  test('ephemeral: the release, at once', () => {
+    expect(step(ephemeral, true)).toEqual({ step: 'release', afterMs: 0 })
+  })
+
+  test('long_running: a checkpoint, and no more', () => {
+    expect(step(longRunning, true, 'retries_exhausted')).toEqual({ step: 'checkpoint', afterMs: 5_000 })
+    expect(step(longRunning, false)).toBeUndefined()
+  })
+
+  test('one that waits for an answer: the release, when it has waited long enough', () => {
+    const waiting = { stopReason: 'requires_action', isChanged: true } as const
+    expect(nextRestStep({ lifecycle: hybrid, ...waiting })).toEqual({ step: 'release', afterMs: 60_000 })
+    expect(nextRestStep({ lifecycle: longRunning, ...waiting })).toBeUndefined()
+  })
+})

@@ -1,0 +1,131 @@
+/** Who may reach a port: whoever has an API key of the session's workspace, or a signed URL, or the cookie that such a URL has left. */
+import { BerthError, isBerthError } from '@berth/protocol'
+import type { Clock } from '../../domain/clock.ts'
+import { hashKey, isSameHash } from '../../domain/key.ts'
+import type { PortAddresses, PortTarget } from '../../domain/port-address.ts'
+import type { PortGrant, PortTokens } from '../../domain/port-token.ts'
+import type { Engine } from '../../engine/engine.ts'
+import type { Store } from '../../store/store.ts'
+import { cookieValues, type Header, valuesOf } from './port-headers.ts'
+
+export interface AccessDeps {
+  readonly store: Store
+  readonly engine: Pick<Engine, 'ports'>
+  readonly addresses: PortAddresses
+  readonly tokens: PortTokens
+  readonly clock: Clock
+}
+
+export interface Asked extends PortTarget {
+  readonly method: string
+  readonly host: string
+  readonly headers: readonly Header[]
+  /** The signed URL's. */
+  readonly token: string | undefined
+}
+
+export interface Access {
+  readonly workspaceId: string
+  /** Lower-case names of the headers in which there were credentials of ours. */
+  readonly secret: ReadonlySet<string>
+  /** Of a signed URL or its cookie. */
+  readonly grant: PortGrant | undefined
+}
+
+/** The prefix keeps a page of another host from setting one of that name; it needs TLS. */
+export function cookieName({ isSecure }: PortAddresses): string {
+  return isSecure ? '__Host-berth-port' : 'berth-port'
+}
+
+/** `unauthenticated` or `forbidden` says what is wrong with what was shown. */
+export async function admit(deps: AccessDeps, asked: Asked): Promise<Access> {
+  const { workspaceId, secret } = await findKeys(deps.store, asked.headers)
+  if (workspaceId !== undefined) return { workspaceId, secret, grant: undefined }
+  const grant = readGrant(deps, asked)
+  await checkGrant(deps, asked, grant)
+  return { workspaceId: grant.workspaceId, secret, grant }
+}
+
+/**
+ * API keys in the headers that may hold one. What is no key of this server is the business of the agent's server, unless it looks like one: a
+ * mistaken key is a secret too.
+ */
+async function findKeys(
+  store: Store,
+  headers: readonly Header[],
+): Promise<{ workspaceId: string | undefined; secret: ReadonlySet<string> }> {
+  const secret = new Set<string>()
+  let workspaceId: string | undefined
+  for (const name of ['authorization', 'x-api-key']) {
+    const [value, more] = valuesOf(headers, name)
+    if (more !== undefined) throw new BerthError('invalid_request', `${name}: is there twice`)
+    const key = name === 'authorization' ? /^Bearer +(\S+)$/i.exec(value ?? '')?.[1] : value?.trim()
+    if (key === undefined) continue
+    const hash = hashKey(key)
+    const stored = await store.findKeyByHash({ hash })
+    if (stored === undefined || !isSameHash(stored.hash, hash)) {
+      if (key.startsWith('berth_')) throw refused(`${name}: the API key is not known`)
+      continue
+    }
+    if (stored.revoked_at !== null) throw refused(`${name}: the API key was revoked`)
+    if (workspaceId !== undefined && workspaceId !== stored.workspace_id) {
+      throw refused('authorization and x-api-key hold keys of different workspaces')
+    }
+    workspaceId = stored.workspace_id
+    secret.add(name)
+  }
+  return { workspaceId, secret }
+}
+
+function readGrant({ addresses, tokens, clock }: AccessDeps, asked: Asked): PortGrant {
+  const now = clock.now()
+  if (asked.token !== undefined) return tokens.read(asked.token, now)
+  const cookies = cookieValues(asked.headers, cookieName(addresses)).slice(0, MAX_COOKIES)
+  let refusal = refused('this port needs an API key ("Authorization: Bearer" or "x-api-key") or a signed URL')
+  for (const cookie of cookies) {
+    try {
+      const grant = tokens.read(cookie, now)
+      checkPage(asked, addresses.origin(asked.host))
+      return grant
+    } catch (error) {
+      if (!isBerthError(error)) throw error
+      refusal = error
+    }
+  }
+  throw refusal
+}
+
+const MAX_COOKIES = 4
+
+/**
+ * A browser sends the cookie along with whatever a page of another session's origin asks of this one, for both are of one site. Only the
+ * origin's own pages may ask; others may lead to it, in a window of its own.
+ */
+function checkPage({ headers, method }: Asked, own: string): void {
+  const [origin] = valuesOf(headers, 'origin')
+  const [site = 'none'] = valuesOf(headers, 'sec-fetch-site')
+  const [dest] = valuesOf(headers, 'sec-fetch-dest')
+  const isLed = method === 'GET' && dest === 'document'
+  if ((origin ?? own) !== own || (site !== 'same-origin' && site !== 'none' && !isLed)) {
+    throw new BerthError('forbidden', 'a page of another origin may not use the cookie of this one')
+  }
+}
+
+async function checkGrant({ store, engine }: AccessDeps, asked: Asked, grant: PortGrant): Promise<void> {
+  const { workspaceId, sessionId, port, method } = grant
+  if (sessionId !== asked.sessionId) throw wrong('another session')
+  if (port !== asked.port) throw wrong(`port ${port}`)
+  if (method !== 'any' && asked.method !== 'GET' && asked.method !== 'HEAD') throw wrong('GET, HEAD and WebSockets')
+  const key = await store.findKey({ workspaceId, id: grant.keyId })
+  if (key?.revoked_at !== null) throw refused('the API key that made the signed URL was revoked')
+  if ((await engine.ports.sandboxOf({ workspaceId, sessionId })) !== grant.sandboxId)
+    throw wrong('a sandbox that is gone')
+}
+
+function refused(message: string): BerthError {
+  return new BerthError('unauthenticated', message)
+}
+
+function wrong(whose: string): BerthError {
+  return new BerthError('forbidden', `the signed URL is for ${whose}`)
+}

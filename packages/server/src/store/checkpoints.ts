@@ -1,0 +1,130 @@
+import type { Selectable } from 'kysely'
+import { notFound } from '../domain/refusal.ts'
+import type { Window } from '../domain/page.ts'
+import type { Database } from './schema.ts'
+import type { Db } from './store.ts'
+import { toScan } from './window.ts'
+
+export type CheckpointRow = Selectable<Database['checkpoints']>
+/** Without the list of segments, which may be long. */
+export type CheckpointSummary = Omit<CheckpointRow, 'segments'>
+
+const summary = [
+  'ord',
+  'id',
+  'workspace_id',
+  'session_id',
+  'created_at',
+  'seq',
+  'why',
+  'sdk_session_id',
+  'transcripts',
+  'roots',
+  'entries',
+  'bytes',
+  'stored_bytes',
+  'expires_at',
+  'is_damaged',
+] as const
+
+export async function findCheckpoint(
+  db: Db,
+  args: { workspaceId: string; id: string },
+): Promise<CheckpointRow | undefined> {
+  return db
+    .selectFrom('checkpoints')
+    .selectAll()
+    .where('id', '=', args.id)
+    .where('workspace_id', '=', args.workspaceId)
+    .executeTakeFirst()
+}
+
+/** The newest of a session that is not known to be damaged; with `notAfter`, the newest that stands for no later place of the log. */
+export async function findNewestCheckpoint(
+  db: Db,
+  args: { sessionId: string; notAfter?: number | undefined },
+): Promise<CheckpointRow | undefined> {
+  let query = db
+    .selectFrom('checkpoints')
+    .selectAll()
+    .where('session_id', '=', args.sessionId)
+    .where('is_damaged', '=', 0)
+  if (args.notAfter !== undefined) query = query.where('seq', '<=', args.notAfter)
+  return query.orderBy('ord', 'desc').limit(1).executeTakeFirst()
+}
+
+export async function listCheckpoints(
+  db: Db,
+  args: { workspaceId: string; sessionId: string; window: Window },
+): Promise<CheckpointSummary[]> {
+  const scan = toScan(args.window)
+  let query = db
+    .selectFrom('checkpoints')
+    .select(summary)
+    .where('workspace_id', '=', args.workspaceId)
+    .where('session_id', '=', args.sessionId)
+    .orderBy('ord', scan.sort)
+    .limit(scan.rows)
+  if (args.window.from !== undefined) query = query.where('ord', scan.beyond, args.window.from)
+  for (const [comparison, time] of scan.created) query = query.where('created_at', comparison, time)
+  return query.execute()
+}
+
+/** `not_found` unless it is there. Its bytes go with the next collection. */
+export async function removeCheckpoint(db: Db, args: { workspaceId: string; id: string }): Promise<void> {
+  const { numDeletedRows } = await db
+    .deleteFrom('checkpoints')
+    .where('id', '=', args.id)
+    .where('workspace_id', '=', args.workspaceId)
+    .executeTakeFirstOrThrow()
+  if (numDeletedRows === 0n) throw notFound('checkpoint', args.id)
+}
+
+/** Removes those whose time has come, but for the newest of each session. Answers the workspaces that they were of. */
+export async function removeExpiredCheckpoints(db: Db, args: { now: string }): Promise<string[]> {
+  const newest = db
+    .selectFrom('checkpoints')
+    .select((select) => select.fn.max('ord').as('ord'))
+    .groupBy('session_id')
+  const rows = await db
+    .deleteFrom('checkpoints')
+    .where('expires_at', '<=', args.now)
+    .where('ord', 'not in', newest)
+    .returning('workspace_id')
+    .execute()
+  return [...new Set(rows.map((row) => row.workspace_id))]
+}
+
+/** The segments of every checkpoint of a workspace, in parts: those beyond `after`, which is 0 at first. */
+export async function listCheckpointSegments(
+  db: Db,
+  args: { workspaceId: string; after: number; limit: number },
+): Promise<{ ord: number; segments: string }[]> {
+  return db
+    .selectFrom('checkpoints')
+    .select(['ord', 'segments'])
+    .where('workspace_id', '=', args.workspaceId)
+    .where('ord', '>', args.after)
+    .orderBy('ord')
+    .limit(args.limit)
+    .execute()
+}
+
+/** Another session begins with the files of this checkpoint: it gets one of its own with the same tree. `not_found` unless it is there. */
+export async function copyCheckpoint(
+  db: Db,
+  args: { workspaceId: string; from: string; id: string; sessionId: string; seq: number; now: string },
+): Promise<CheckpointRow> {
+  const source = await findCheckpoint(db, { workspaceId: args.workspaceId, id: args.from })
+  if (source === undefined) throw notFound('checkpoint', args.from)
+  const { sdk_session_id } = await db
+    .selectFrom('sessions')
+    .select('sdk_session_id')
+    .where('id', '=', args.sessionId)
+    .where('workspace_id', '=', args.workspaceId)
+    .executeTakeFirstOrThrow(() => notFound('session', args.sessionId))
+  const { ord: _, ...rest } = source
+  const own = { id: args.id, session_id: args.sessionId, seq: args.seq, created_at: args.now, sdk_session_id }
+  const row = { ...rest, ...own, why: 'fork' as const, stored_bytes: 0, expires_at: null }
+  return db.insertInto('checkpoints').values(row).returningAll().executeTakeFirstOrThrow()
+}

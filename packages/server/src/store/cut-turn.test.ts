@@ -1,0 +1,84 @@
+/** What happens to a turn that is cut when it was interrupted before, or had said something of which nobody was told. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { Report } from '@berth/protocol'
+import { expect, test } from 'vitest'
+import { makePlaces } from '../../test/session-places.ts'
+import { SessionWorld } from '../../test/session-world.ts'
+import { openSqliteStore } from './sqlite/open.ts'
+
+const hello = { type: 'user.message' as const, content: [{ type: 'text' as const, text: 'Hello' }] }
+const crash = { type: 'exited' as const, reason: 'crashed' as const, exit_code: 1, signal: null, detail: '' }
+const cuts: [string, (world: SessionWorld) => Promise<void>][] = [
+  ['its process', (world) => world.report([crash])],
+  ['its sandbox', (world) => world.lose()],
+]
+
+/** A session whose agent has taken an input. */
+async function openWorld(cleanup: AsyncDisposableStack): Promise<SessionWorld> {
+  const dir = await mkdtemp(join(tmpdir(), 'bi-'))
+  cleanup.defer(() => rm(dir, { recursive: true }))
+  const store = cleanup.use(await openSqliteStore(join(dir, 'berth.db')))
+  const raw = new DatabaseSync(join(dir, 'berth.db'), { readOnly: true })
+  cleanup.defer(() => raw.close())
+  const world = await SessionWorld.create({ store, raw }, await makePlaces(store), 'continue')
+  await world.send([hello])
+  await world.deliver()
+  await world.takeInput()
+  return world
+}
+
+test.each(cuts)('a turn that was interrupted ends when %s is lost, and the next message goes on', async (_, cut) => {
+  await using cleanup = new AsyncDisposableStack()
+  const world = await openWorld(cleanup)
+  await world.send([{ type: 'user.interrupt' }])
+  await cut(world)
+  const row = await world.row()
+  expect([row.status, row.stop_reason]).toEqual(['idle', JSON.stringify({ type: 'end_turn' })])
+  await world.deliver()
+  expect(world.handed).toHaveLength(1)
+  await world.send([hello])
+  await world.settle()
+  expect(world.handed).toHaveLength(2)
+})
+
+test.each(cuts)('a turn that a limit has ended ends when %s is lost before it could', async (_, cut) => {
+  await using cleanup = new AsyncDisposableStack()
+  const world = await openWorld(cleanup)
+  await world.limit()
+  await cut(world)
+  const row = await world.row()
+  expect([row.status, row.stop_reason]).toEqual(['idle', JSON.stringify({ type: 'retries_exhausted' })])
+  const errors = world.published.flatMap((event) => (event.type === 'session.error' ? [event.error.message] : []))
+  expect(errors.filter((message) => message.includes('turn_seconds'))).toHaveLength(1)
+  await world.deliver()
+  expect(world.handed).toHaveLength(1)
+})
+
+test.each(cuts)('an answer that the agent remembers is told when %s is lost, and no other', async (_, cut) => {
+  await using cleanup = new AsyncDisposableStack()
+  const world = await openWorld(cleanup)
+  const answer = { role: 'assistant', id: 'msg', model: 'm', content: [{ type: 'text', text: 'Remembered.' }] }
+  const request: Report = {
+    type: 'model_request',
+    phase: 'start',
+    message_id: 'msg',
+    model: 'm',
+    usage: null,
+    stop_reason: null,
+  }
+  const told = (): string[] =>
+    world.published.flatMap((event) => (event.type === 'agent.message' ? [JSON.stringify(event.content)] : []))
+  const said: Report = { type: 'message', message: { type: 'assistant', message: answer } }
+  await world.report([request, said])
+  await cut(world)
+  expect(told()).toEqual([])
+  await world.deliver()
+  await world.takeInput()
+  await world.report([request, said])
+  await world.shipLine({ type: 'assistant', message: answer })
+  await cut(world)
+  expect(told()).toEqual([JSON.stringify([{ type: 'text', text: 'Remembered.' }])])
+})

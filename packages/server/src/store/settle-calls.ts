@@ -1,0 +1,97 @@
+/** Brings the calls of a parked turn to their results: those that need no CLI at once, the others by the runner. */
+import type { SessionConfig } from '@berth/protocol'
+import { sessionEvent } from '@berth/protocol/api/event'
+import { z } from 'zod'
+import { fateOf, outcome } from '../domain/turn/held-calls.ts'
+import { continuationText } from '../domain/turn/recovery.ts'
+import { toContentForModel } from '../domain/turn/tool-result.ts'
+import type { Result } from '../domain/turn/transcript-lines.ts'
+import type { Call } from '../domain/turn/turn-state.ts'
+import { filesAsOf } from './files-state.ts'
+import { failed, wakeTurn } from './park-turn.ts'
+import type { SessionLog } from './session-log.ts'
+import type { Db } from './store.ts'
+import { TranscriptCalls } from './transcript-calls.ts'
+import { restore, restoreCommands } from './transcripts.ts'
+
+type Config = Omit<SessionConfig, 'sdk_session_id' | 'resume'>
+
+/** Answers what the agent is to be told when all calls have their results; undefined: the runner was given those to carry out. */
+export async function settleCalls(db: Db, log: SessionLog, config: Config): Promise<string | undefined> {
+  const calls = await TranscriptCalls.read(db, log)
+  const toRun: { tool_use_id: string; line: string }[] = []
+  for (const [id, call] of Object.entries(log.turn.calls)) {
+    if (fateOf(call) === 'runs' && calls !== undefined) toRun.push({ tool_use_id: id, line: calls.deferredLine(id) })
+    else if (fateOf(call) === 'told') {
+      const { result, text } = await answerOf(db, call)
+      calls?.end(id, result, text)
+    }
+  }
+  await calls?.save()
+  log.row.needs_restore = restore.cutBack
+  log.row.opened = null
+  if (toRun.length === 0) {
+    const lost = log.turn.parked?.lost ?? 'process'
+    log.turn = { ...log.turn, calls: {}, parked: null }
+    return continuationText([], { lost, filesAsOf: await filesAsOf(db, log.row) })
+  }
+  for (const part of await restoreCommands(db, log.row.id, { ...config, isOnlyIfShorter: false })) log.command(part)
+  const { sdk_session_id } = log.row
+  log.command({ type: 'run_calls', config: { ...config, sdk_session_id, resume: true }, calls: toRun })
+  return undefined
+}
+
+const message = z.looseObject({
+  type: z.literal('user'),
+  message: z.looseObject({
+    content: z.array(
+      z.union([
+        z.looseObject({
+          type: z.literal('tool_result'),
+          tool_use_id: z.string(),
+          content: z.unknown(),
+          is_error: z.boolean().nullish(),
+        }),
+        z.looseObject({ type: z.string() }).transform(() => null),
+      ]),
+    ),
+  }),
+  tool_use_result: z.unknown(),
+})
+
+/** Writes the results that a runner's message brings into the transcript, before the message ends their calls. */
+export async function keepResults(db: Db, log: SessionLog, said: Readonly<Record<string, unknown>>): Promise<void> {
+  const parsed = message.safeParse(said)
+  if (!parsed.success) return
+  const calls = await TranscriptCalls.read(db, log)
+  for (const block of parsed.data.message.content) {
+    if (block === null || log.turn.calls[block.tool_use_id] === undefined) continue
+    const { tool_use_id, content, is_error } = block
+    calls?.write(tool_use_id, { content, isError: is_error ?? false, raw: parsed.data.tool_use_result })
+  }
+  await calls?.save()
+}
+
+/** After a step of a parked turn: when its last call has a result, the agent goes on. */
+export async function goOnWhenSettled(db: Db, log: SessionLog): Promise<void> {
+  if (log.turn.parked !== null && Object.keys(log.turn.calls).length === 0) await wakeTurn(db, log)
+}
+
+/** `text`: what clients see as the result; null where they have given it themselves. */
+async function answerOf(db: Db, call: Call): Promise<{ result: Result; text: string | null }> {
+  const event = call.answerEventId === null ? undefined : await readEvent(db, call.answerEventId)
+  if (event?.type === 'user.custom_tool_result') {
+    const content = toContentForModel((event.content ?? []).map((block) => ({ ...block })))
+    return { result: { content, isError: event.is_error ?? false }, text: null }
+  }
+  if (event?.type === 'user.tool_confirmation') {
+    const text = event.deny_message ?? outcome.denied
+    return { result: failed(text), text }
+  }
+  return { result: failed(outcome.notAllowed), text: outcome.notAllowed }
+}
+
+async function readEvent(db: Db, id: string): Promise<ReturnType<typeof sessionEvent.parse>> {
+  const stored = await db.selectFrom('events').select('body').where('id', '=', id).executeTakeFirstOrThrow()
+  return sessionEvent.parse(JSON.parse(stored.body))
+}
