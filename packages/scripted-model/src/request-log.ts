@@ -16,6 +16,8 @@ export interface RequestRecord {
   tools: string[]
   /** Content of the last user message. */
   last_user: ContentBlock[]
+  /** Tool results in the newest user messages, wherever they stand. */
+  results: ContentBlock[]
   /** HTTP status; null until it is sent. */
   status: number | null
   /** `closed`: the connection ended before the answer did. */

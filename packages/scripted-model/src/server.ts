@@ -8,7 +8,7 @@ import { ScriptError } from './parse-script.ts'
 import { locate, type Position } from './prompt.ts'
 import { estimateTokens, replyTo, type CallContext, type Reply } from './reply.ts'
 import { RequestLog, type RequestRecord } from './request-log.ts'
-import { blocksOf, firstLine, messagesRequest, type MessagesRequest } from './request.ts'
+import { blocksOf, type ContentBlock, firstLine, messagesRequest, type MessagesRequest } from './request.ts'
 import { sendAnswer, sendError, sendJson } from './send.ts'
 
 export interface ScriptedModelOptions {
@@ -159,6 +159,7 @@ function recordOf(
     headers: Object.fromEntries(Object.keys(request.headers).map((name) => [name, header(request, name) ?? ''])),
     tools: (body.tools ?? []).map(({ name }) => name),
     last_user: blocksOf(body.messages.findLast((message) => message.role === 'user')?.content),
+    results: newestResults(body.messages),
     status: null,
     outcome: 'open',
     started_at: model.clock.now().toISOString(),
@@ -205,4 +206,12 @@ function parseBody(body: Buffer): { request: MessagesRequest } | { problem: stri
   }
   const parsed = messagesRequest.safeParse(value)
   return parsed.success ? { request: parsed.data } : { problem: z.prettifyError(parsed.error) }
+}
+
+/** So many user messages are looked through for results. */
+const RESULT_MESSAGES = 20
+
+function newestResults(messages: MessagesRequest['messages']): ContentBlock[] {
+  const users = messages.filter((message) => message.role === 'user').slice(-RESULT_MESSAGES)
+  return users.flatMap(({ content }) => blocksOf(content).filter(({ type }) => type === 'tool_result'))
 }
