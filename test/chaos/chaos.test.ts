@@ -1,4 +1,5 @@
 import { expect, onTestFailed, test } from 'vitest'
+import { describeOutcome } from './describe.ts'
 import { killKinds, makePlan } from './plan.ts'
 import { runChaos } from './run.ts'
 
@@ -15,6 +16,7 @@ test.each(seeds)(
     onTestFailed(() => void process.stderr.write(`script/chaos --kills ${kills} --seed ${seed}\n${said.join('\n')}\n`))
     const plan = makePlan(seed, { kills })
     const outcome = await runChaos(plan, { signal: AbortSignal.timeout(LIMIT_MS), say: (line) => void said.push(line) })
+    if (outcome.violations.length > 0) said.push(...describeOutcome(outcome))
     expect(outcome.violations).toEqual([])
     // A run in which nothing was there to be killed, or nothing was done, shows nothing.
     expect(outcome.struck.length).toBeGreaterThan(kills / 2)

@@ -1,69 +1,27 @@
 /** Each rule against evidence that is wrong on purpose; the evidence it is made from is right. */
 import { describe, expect, test } from 'vitest'
-import { check } from './checker.ts'
-import type { Evidence, ModelRequest, Post, SeenEvent, SessionEvidence } from './evidence.ts'
-
-const at = '2030-01-01T00:00:00.000Z'
-const effect = 'e-0-1-1-1'
-const event = (id: string, type: string, rest: Partial<SeenEvent> = {}): SeenEvent => ({
-  id,
-  type,
-  processed_at: at,
-  ...rest,
-})
-const text = (words: string): unknown => [{ type: 'text', text: words }]
-
-const input = event('m1', 'user.message', { content: text('Work 0.1\n::text') })
-const running = event('r1', 'session.status_running')
-const call = event('c1', 'agent.tool_use', { input: { command: `echo ${effect}` } })
-const result = event('t1', 'agent.tool_result', { tool_use_id: 'c1', is_error: false, content: text(effect) })
-const custom = event('k1', 'agent.custom_tool_use', { input: { effect: 'e-0-1-2-1' } })
-const asks = event('i0', 'session.status_idle', { stop_reason: { type: 'requires_action', event_ids: ['k1'] } })
-const answer = event('a1', 'user.custom_tool_result', { custom_tool_use_id: 'k1', content: text('answer to k1') })
-const done = event('d1', 'agent.message', { content: text('Done with Work 0.1 after 1 prompts') })
-const idle = event('i1', 'session.status_idle', { stop_reason: { type: 'end_turn' } })
-const rescheduled = event('x1', 'session.status_rescheduled')
-const exhausted = event('x2', 'session.error', { error: { retry_status: { type: 'exhausted' } } })
-const log: readonly SeenEvent[] = [input, running, call, result, custom, asks, answer, done, idle]
-
-const posts: readonly Post[] = [
-  {
-    key: 'p1',
-    kind: 'message',
-    about: 'Work 0.1',
-    answers: [
-      { status: 200, ids: ['m1'] },
-      { status: 200, ids: ['m1'] },
-    ],
-  },
-  { key: 'p2', kind: 'custom_result', about: 'k1', answers: [{ status: 200, ids: ['a1'] }] },
-]
-const requests: readonly ModelRequest[] = [
-  { n: 1, prompt: 'Work 0.1', step: 0, lastUser: 'Work 0.1' },
-  { n: 2, prompt: 'Work 0.1', step: 1, lastUser: effect },
-  { n: 3, prompt: 'Work 0.1', step: 2, lastUser: 'answer to k1' },
-]
-
-function found(change: Partial<SessionEvidence> = {}, rest: Partial<Evidence> = {}): string[] {
-  const finalList = change.finalList ?? log
-  const session: SessionEvidence = {
-    id: 's',
-    status: 'idle',
-    posts,
-    lists: [finalList],
-    streams: [finalList.slice(1)],
-    sdkNumbers: [1, 2, 3],
-    effects: { sbx: [effect] },
-    ...change,
-    finalList,
-  }
-  const violations = check({ sessions: [session], modelRequests: requests, leftovers: [], ...rest })
-  return violations.map(({ rule, what }) => `${rule}: ${what}`)
-}
-
-/** The log with some events replaced by others. */
-const withInstead = (old: SeenEvent, ...fresh: SeenEvent[]): SeenEvent[] =>
-  log.flatMap((one) => (one === old ? fresh : [one]))
+import type { SeenEvent } from './evidence.ts'
+import {
+  answer,
+  call,
+  custom,
+  done,
+  effect,
+  event,
+  exhausted,
+  found,
+  idle,
+  input,
+  log,
+  posts,
+  requests,
+  rescheduled,
+  result,
+  running,
+  text,
+  withInstead,
+  asks,
+} from './right-evidence.ts'
 
 test('what is right is found right', () => {
   expect(found()).toEqual([])
@@ -203,7 +161,7 @@ describe('effects', () => {
   test('made again with an unknown outcome in between, in its result or in what the model was told, is right', () => {
     const finalList = withInstead(result, failed('Its outcome is unknown.'), again, resultAgain)
     expect(found({ finalList, effects: twice })).toEqual([])
-    const told = { n: 9, prompt: 'Work 0.1', step: 1, lastUser: `Their outcome is unknown: ${effect}` }
+    const told = { n: 9, prompt: 'Work 0.1', step: 1, lastUser: `Their outcome is unknown: ${effect}`, results: '' }
     const silent = withInstead(result, result, again, resultAgain)
     expect(found({ finalList: silent, effects: twice }, { modelRequests: [...requests, told] })).toEqual([])
   })

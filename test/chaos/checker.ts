@@ -3,10 +3,21 @@ import type { Evidence, SessionEvidence } from './evidence.ts'
 import { checkEffects } from './rules/effects.ts'
 import { checkEnding } from './rules/ending.ts'
 import { checkInputs } from './rules/inputs.ts'
+import { checkInterrupts } from './rules/interrupts.ts'
 import { checkLog } from './rules/log.ts'
+import { checkResumed } from './rules/resume.ts'
 
 export interface Violation {
-  readonly rule: 'inputs' | 'log' | 'sdk_messages' | 'effects' | 'ending' | 'answers' | 'machine'
+  readonly rule:
+    | 'inputs'
+    | 'log'
+    | 'sdk_messages'
+    | 'effects'
+    | 'ending'
+    | 'answers'
+    | 'interrupts'
+    | 'resume'
+    | 'machine'
   readonly session: string | null
   readonly what: string
 }
@@ -22,6 +33,8 @@ export function check(evidence: Evidence): Violation[] {
     checkNumbers(session, say)
     checkEffects(session, evidence.modelRequests, say)
     checkEnding(session, say)
+    checkInterrupts(session, say)
+    checkResumed(session, say)
   }
   for (const what of evidence.leftovers) violations.push({ rule: 'machine', session: null, what })
   return violations

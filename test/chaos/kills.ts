@@ -57,6 +57,17 @@ export const strike: Readonly<Record<KillKind, (field: Field) => Promise<boolean
       return inStandstill(sandbox, field.record, () => end(pid, 'SIGKILL'))
     }),
 
+  async outage(field) {
+    const { berth, kill, signal } = field
+    await berth.server.kill()
+    try {
+      await sleep(kill.extent, undefined, { signal })
+      return await strike.sandbox(field)
+    } finally {
+      await berth.server.restart()
+    }
+  },
+
   link: (field) =>
     inSandbox(field, (sandbox) => field.cutter.cut(sandbox.ref.id, field.kill.extent, AbortSignal.timeout(2_000))),
 }

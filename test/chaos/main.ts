@@ -1,6 +1,7 @@
 /** `node test/chaos/main.ts [--kills n] [--seed n] [--evidence file]`: rounds of kills; a round that fails names the seed that repeats it. */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { describeOutcome } from './describe.ts'
 import { makePlan } from './plan.ts'
 import { runChaos } from './run.ts'
 
@@ -33,7 +34,7 @@ async function runRound(round: number, count: number): Promise<boolean> {
   const plan = makePlan(round, { kills: count })
   const outcome = await runChaos(plan, { signal: stop.signal, say: (line) => console.log(`  ${line}`) })
   struck += outcome.struck.length
-  for (const { rule, session, what } of outcome.violations) console.log(`  VIOLATION ${rule} ${session ?? ''}: ${what}`)
+  if (outcome.violations.length > 0) for (const line of describeOutcome(outcome)) console.log(`  VIOLATION ${line}`)
   if (values.evidence !== undefined) {
     await writeFile(`${values.evidence}.${round}.json`, JSON.stringify(outcome.evidence, null, 1))
     await writeFile(`${values.evidence}.${round}.log`, outcome.log)

@@ -2,11 +2,20 @@
 import { tool } from '../harness/message.ts'
 import { Random } from './random.ts'
 
-export const killKinds = ['server', 'gateway', 'runner', 'cli', 'sandbox', 'link'] as const
+/** `outage`: the server, and while it is away the session's sandbox. */
+export const killKinds = ['server', 'gateway', 'runner', 'cli', 'sandbox', 'link', 'outage'] as const
 export type KillKind = (typeof killKinds)[number]
 
 /** Moments at which a kill is likely to come between two steps that belong together; `null`: any moment. */
-const landmarks = ['agent.tool_use', 'agent.tool_result', 'session.status_running', 'user.message', null, null] as const
+const landmarks = [
+  'agent.tool_use',
+  'agent.tool_result',
+  'session.status_running',
+  'session.status_idle',
+  'user.message',
+  null,
+  null,
+] as const
 
 export interface Kill {
   readonly kind: KillKind
@@ -18,12 +27,29 @@ export interface Kill {
   readonly landmark: (typeof landmarks)[number]
   /** … and this much time has passed since then. */
   readonly delayMs: number
-  /** Of a server: how long it is away. Of a link: how many bytes pass before it is cut. */
+  /** Of a server: how long it is away; of an outage: until the sandbox is killed. Of a link: how many bytes pass before it is cut. */
   readonly extent: number
 }
 
-/** `free`: tools run unasked; `asking`: each call of a builtin tool needs a yes. Both have a custom tool. */
-export type SessionKind = 'free' | 'asking'
+/** All have a custom tool. */
+export interface SessionKind {
+  /** Each call of a builtin tool needs a yes. */
+  readonly asks: boolean
+  /** What becomes of a turn that is cut. */
+  readonly policy: Policy
+  /** Its sandbox is put away whenever it may be: when a turn is over, and when a call waits. */
+  readonly rests: boolean
+}
+export type Policy = 'continue' | 'rerun' | 'stop'
+
+const kinds: readonly SessionKind[] = [
+  { asks: false, policy: 'continue', rests: false },
+  { asks: true, policy: 'continue', rests: false },
+  { asks: false, policy: 'rerun', rests: false },
+  { asks: false, policy: 'stop', rests: false },
+  { asks: false, policy: 'continue', rests: true },
+  { asks: true, policy: 'continue', rests: true },
+]
 
 export interface Plan {
   readonly seed: number
@@ -41,6 +67,10 @@ export interface Turn {
   readonly isRepeated: boolean
   /** The next turn's message is sent behind it without waiting. */
   readonly isFollowedAtOnce: boolean
+  /** The POST has no key: its repeats are marked as the official client marks them. Such a turn has no effects. */
+  readonly isMarked: boolean
+  /** So long after it was sent the turn is interrupted; null: it is not. */
+  readonly interruptAfterMs: number | null
 }
 
 /** Words of effects and answers; each stands for one call of one script. */
@@ -48,9 +78,8 @@ export const effectPattern = /\be-\d+-\d+-\d+-\d+\b/g
 
 export function makePlan(seed: number, size: { kills: number; sessions?: number }): Plan {
   const random = new Random(seed)
-  const sessions = Array.from({ length: size.sessions ?? 3 }, (_, n) => (n % 3 === 1 ? 'asking' : 'free'))
-  const kinds = shuffledKinds(random, size.kills)
-  const kills = kinds.map((kind) => ({
+  const sessions = kinds.slice(0, size.sessions ?? kinds.length)
+  const kills = shuffledKinds(random, size.kills).map((kind) => ({
     kind,
     session: random.between(0, sessions.length - 1),
     afterEvents: random.between(1, 25),
@@ -77,7 +106,9 @@ function shuffledKinds(random: Random, count: number): KillKind[] {
 /** The n-th turn (from 1) of a session; there are as many as are asked for. */
 export function turnOf(plan: Plan, session: number, n: number): Turn {
   const random = new Random(plan.seed * 1_000_003 + session * 7_919 + n)
-  const steps = Array.from({ length: random.between(1, 3) }, (_, step) => stepOf(random, `${session}-${n}-${step + 1}`))
+  const isMarked = random.chance(0.2)
+  const count = isMarked ? 0 : random.between(1, 3)
+  const steps = Array.from({ length: count }, (_, step) => stepOf(random, `${session}-${n}-${step + 1}`))
   const closing = random.chance(0.3) ? ['::slow 20', '::chunks 30'] : []
   const prompt = `Work ${session}.${n}`
   return {
@@ -89,9 +120,18 @@ export function turnOf(plan: Plan, session: number, n: number): Turn {
       `::text ${doneText(prompt)} after {{turns}} prompts`,
     ],
     abandonAfterMs: random.chance(0.2) ? random.between(1, 20) : null,
-    isRepeated: random.chance(0.3),
+    // A marked request that is sent again after its answer is another one.
+    isRepeated: random.chance(0.3) && !isMarked,
     isFollowedAtOnce: random.chance(0.25),
+    isMarked,
+    interruptAfterMs: random.chance(0.2) ? random.between(0, 1_500) : null,
   }
+}
+
+/** Is the call with this effect refused, whenever it is asked for? */
+export function isDenied(seed: number, effect: string): boolean {
+  const number = Buffer.from(effect).reduce((sum, byte) => (sum * 31 + byte) % 2_147_483_647, seed + 1)
+  return new Random(number).chance(0.25)
 }
 
 export function doneText(prompt: string): string {

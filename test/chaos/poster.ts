@@ -1,4 +1,4 @@
-/** Makes a POST under its key until it is answered, whatever dies meanwhile, and notes every answer. */
+/** Makes a POST, under its key or marked as a repeat, until it is answered, whatever dies meanwhile, and notes every answer. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventSendParams } from '@anthropic-ai/sdk/resources/beta/sessions/events'
 import { z } from 'zod'
@@ -9,6 +9,8 @@ import type { SessionRecord } from './recorder.ts'
 export interface Manner {
   readonly abandonAfterMs: number | null
   readonly isRepeated: boolean
+  /** Without a key; each further try says that it is one. */
+  readonly isMarked: boolean
 }
 
 const accepted = z.object({ data: z.array(z.object({ id: z.string() })) })
@@ -25,10 +27,13 @@ export async function post(
   record.posts.push(noted)
   const body = JSON.stringify({ events: [what.event] })
   let { abandonAfterMs } = manner
-  for (let left = manner.isRepeated ? 2 : 1; left > 0;) {
+  for (let left = manner.isRepeated ? 2 : 1, tries = 0; left > 0; tries++) {
     const limit = abandonAfterMs === null ? signal : AbortSignal.any([signal, AbortSignal.timeout(abandonAfterMs)])
     abandonAfterMs = null
-    const answer = await tryOnce(berth, { sessionId: record.id, key: noted.key, body }, limit)
+    const name: Record<string, string> = manner.isMarked
+      ? { 'x-stainless-retry-count': String(tries) }
+      : { 'idempotency-key': noted.key }
+    const answer = await tryOnce(berth, { sessionId: record.id, name, body }, limit)
     signal.throwIfAborted()
     if (answer === undefined) {
       await sleep(AGAIN_MS, undefined, { signal })
@@ -43,10 +48,10 @@ export async function post(
 /** undefined: no answer, or a fault; the next try may find another. */
 async function tryOnce(
   berth: TestBerth,
-  { sessionId, key, body }: { sessionId: string; key: string; body: string },
+  { sessionId, name, body }: { sessionId: string; name: Record<string, string>; body: string },
   signal: AbortSignal,
 ): Promise<Post['answers'][number] | undefined> {
-  const headers = { 'content-type': 'application/json', 'idempotency-key': key }
+  const headers = { 'content-type': 'application/json', ...name }
   try {
     const answer = await berth.fetch(`/v1/sessions/${sessionId}/events`, { method: 'POST', headers, body, signal })
     const json: unknown = await answer.json()

@@ -2,16 +2,19 @@
 import { readFile } from 'node:fs/promises'
 import type { RequestRecord } from '@berth/scripted-model'
 import { z } from 'zod'
+import { contentPath } from '../harness/berth-api.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
 import {
   type Evidence,
   type ModelRequest,
   type Post,
+  type Resumed,
   type SeenEvent,
   type SessionEvidence,
   toSeen,
 } from './evidence.ts'
+import type { SessionKind } from './plan.ts'
 
 const page = z.object({ data: z.array(z.object({ seq: z.int() })), next_page: z.string().nullable() })
 
@@ -20,10 +23,13 @@ export class SessionRecord {
   readonly posts: Post[] = []
   readonly lists: SeenEvent[][] = []
   readonly streams: SeenEvent[][] = []
+  readonly resumed: Resumed[] = []
   readonly effects: Record<string, string[]> = {}
+  readonly #kind: SessionKind
 
-  constructor(id: string) {
+  constructor(id: string, kind: SessionKind) {
     this.id = id
+    this.#kind = kind
   }
 
   /** Lists the log and keeps the listing if it shows something new. */
@@ -35,20 +41,38 @@ export class SessionRecord {
 
   /** Reads the effects of the session's present sandbox from outside. */
   async readEffects(sandbox: SessionSandbox): Promise<void> {
+    // Each sandbox goes on with the file of the one before: what is there at last is all.
+    if (this.#kind.rests) return
     for (const { pid } of await sandbox.processes()) {
       const text = await readFile(`/proc/${pid}/root/workspace/effects`, 'utf8').catch(() => undefined)
       if (text === undefined) continue
-      this.effects[sandbox.ref.id] = text.split('\n').filter((line) => line !== '')
+      this.effects[sandbox.ref.id] = linesOf(text)
       return
     }
   }
 
+  /** Of a session that rests: from where its files are. */
+  async #readLastEffects(berth: TestBerth): Promise<void> {
+    if (!this.#kind.rests) return
+    const answer = await berth.fetch(contentPath(this.id, '/workspace/effects'))
+    const text = answer.status === 404 ? '' : await answer.text()
+    if (answer.status !== 200 && answer.status !== 404) throw new Error(`the effects: ${answer.status} ${text}`)
+    this.effects['last'] = linesOf(text)
+  }
+
   async evidence(berth: TestBerth): Promise<SessionEvidence> {
+    await this.#readLastEffects(berth)
     const finalList = await this.list(berth)
     const { status } = await berth.client.beta.sessions.retrieve(this.id)
-    const { id, posts, lists, streams, effects } = this
-    return { id, status, posts, lists, streams, finalList, effects, sdkNumbers: await sdkNumbers(berth, id) }
+    const { id, posts, lists, streams, resumed, effects } = this
+    const numbers = await sdkNumbers(berth, id)
+    const seen = { posts, lists, streams, resumed, finalList, effects, sdkNumbers: numbers }
+    return { id, policy: this.#kind.policy, status, ...seen }
   }
+}
+
+function linesOf(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '')
 }
 
 export class Recorder {
@@ -57,8 +81,9 @@ export class Recorder {
 
   /** The model's log is bounded: call it often enough. */
   noteRequests(records: readonly RequestRecord[]): void {
-    for (const { n, prompt, step, last_user } of records) {
-      if (!this.#requests.has(n)) this.#requests.set(n, { n, prompt, step, lastUser: JSON.stringify(last_user) })
+    for (const { n, prompt, step, last_user, results } of records) {
+      if (this.#requests.has(n)) continue
+      this.#requests.set(n, { n, prompt, step, lastUser: JSON.stringify(last_user), results: JSON.stringify(results) })
     }
   }
 

@@ -7,6 +7,7 @@ import type { Evidence } from './evidence.ts'
 import { strike } from './kills.ts'
 import { LinkCutter } from './link-cutter.ts'
 import type { Kill, Plan, SessionKind } from './plan.ts'
+import { Resumer } from './resumer.ts'
 import { Recorder, SessionRecord } from './recorder.ts'
 import { follow, talk, type Workload } from './workload.ts'
 
@@ -15,6 +16,8 @@ export interface Outcome {
   readonly evidence: Evidence
   /** Kills that found something to strike. */
   readonly struck: readonly Kill[]
+  /** Every kill with its time. */
+  readonly strikes: readonly string[]
   /** What the server logged. */
   readonly log: string
 }
@@ -38,7 +41,9 @@ export async function runChaos(plan: Plan, { say = () => undefined, signal }: Ru
   await using berth = await startKillableBerth()
   await using cutter = new LinkCutter(berth.traces.stateDir)
   const recorder = new Recorder()
-  for (const kind of plan.sessions) recorder.sessions.push(new SessionRecord(await createSession(berth, kind)))
+  for (const kind of plan.sessions) {
+    recorder.sessions.push(new SessionRecord(await createSession(berth, kind), kind))
+  }
   const state = { seen: new Array<Shown>(), isOver: false }
   const settling = new AbortController()
   const following = new AbortController()
@@ -52,15 +57,19 @@ export async function runChaos(plan: Plan, { say = () => undefined, signal }: Ru
     signal: AbortSignal.any([signal, settling.signal]),
   }))
   const followers = workloads.map((workload) => follow(workload, following.signal))
+  const resumers = workloads.map((workload) => new Resumer(workload))
+  for (const resumer of resumers) resumer.start()
   const talks = Promise.allSettled(workloads.map(talk))
   const struck: Kill[] = []
+  const strikes: string[] = []
   for (const kill of plan.kills) {
     await moment(kill, state, signal)
     const record = recorder.sessions[kill.session]
     if (record === undefined) throw new RangeError(`no session ${kill.session}`)
     const hit = await strike[kill.kind]({ berth, cutter, record, kill, signal })
-    say(`${hit ? 'killed' : 'missed'} ${kill.kind}${isOfSession(kill) ? ` of session ${kill.session}` : ''}`)
+    say(`${hit ? 'killed' : 'missed'} ${nameOf(kill)}`)
     if (hit) struck.push(kill)
+    strikes.push(`${new Date().toISOString()} ${hit ? 'killed' : 'missed'} ${nameOf(kill)}`)
     recorder.noteRequests(berth.model.requests())
   }
   state.isOver = true
@@ -71,8 +80,11 @@ export async function runChaos(plan: Plan, { say = () => undefined, signal }: Ru
   clearTimeout(timer)
   following.abort()
   await Promise.all(followers)
+  await Promise.all(
+    resumers.map(async (resumer, n) => resumer.stopBehind((await recorder.sessions[n]?.list(berth))?.at(-1)?.id)),
+  )
   const evidence = await recorder.close(berth)
-  return { violations: check(evidence), evidence, struck, log: berth.server.log() }
+  return { violations: check(evidence), evidence, struck, strikes, log: berth.server.log() }
 }
 
 /** Resolves when enough has been seen since the kill before, and the delay is over. */
@@ -90,6 +102,10 @@ async function moment(kill: Kill, state: { readonly seen: readonly Shown[] }, si
   await sleep(kill.delayMs, undefined, { signal })
 }
 
+function nameOf(kill: Kill): string {
+  return `${kill.kind}${isOfSession(kill) ? ` of session ${kill.session}` : ''}`
+}
+
 function isOfSession({ kind }: Kill): boolean {
   return kind !== 'server' && kind !== 'gateway'
 }
@@ -100,7 +116,7 @@ async function createSession(berth: TestBerth<ServerProcess>, kind: SessionKind)
       {
         type: 'agent_toolset_20260401',
         configs: [
-          { name: 'bash', permission_policy: { type: kind === 'asking' ? 'always_ask' : 'always_allow' } },
+          { name: 'bash', permission_policy: { type: kind.asks ? 'always_ask' : 'always_allow' } },
           { name: 'web_fetch', enabled: false },
           { name: 'web_search', enabled: false },
         ],
@@ -113,5 +129,9 @@ async function createSession(berth: TestBerth<ServerProcess>, kind: SessionKind)
       },
     ],
   })
-  return (await berth.createSession({ agent: agent.id })).id
+  // What the official client does not know of travels along.
+  const lifecycle = kind.rests ? { idle_timeout: 0, approval_hold: 0 } : {}
+  const config = { type: 'cloud' as const, berth: { on_interrupted_turn: kind.policy, lifecycle } }
+  const environment = await berth.createEnvironment({ config })
+  return (await berth.createSession({ agent: agent.id, environment_id: environment.id })).id
 }

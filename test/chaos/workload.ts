@@ -6,7 +6,7 @@ import { message } from '../harness/message.ts'
 import { asListed } from '../harness/reading.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
 import { type SeenEvent, toSeen } from './evidence.ts'
-import { type Plan, type Turn, turnOf } from './plan.ts'
+import { effectPattern, isDenied, type Plan, type Turn, turnOf } from './plan.ts'
 import { type Manner, post } from './poster.ts'
 import type { SessionRecord } from './recorder.ts'
 
@@ -32,6 +32,7 @@ export async function talk(workload: Workload): Promise<void> {
     const turn = turnOf(workload.plan, workload.session, n++)
     await client.say(turn)
     if (turn.isFollowedAtOnce) await client.say(turnOf(workload.plan, workload.session, n++))
+    if (turn.interruptAfterMs !== null) await client.interrupt(turn.prompt, turn.interruptAfterMs)
     await client.untilIdle()
   }
 }
@@ -51,6 +52,13 @@ class Talker {
       if (await this.#post({ key, kind: 'message', about: prompt }, message(script), manner)) return
       await this.untilIdle()
     }
+  }
+
+  async interrupt(prompt: string, afterMs: number): Promise<void> {
+    await sleep(afterMs, undefined, { signal: this.#workload.signal })
+    const key = `interrupt-${prompt}`.replace(' ', '-')
+    const manner = { abandonAfterMs: null, isRepeated: afterMs % 3 === 0, isMarked: false }
+    await this.#post({ key, kind: 'interrupt', about: prompt }, { type: 'user.interrupt' }, manner)
   }
 
   /** Answers every question until nothing is asked and nothing runs. */
@@ -74,15 +82,28 @@ class Talker {
     for (const id of idle.stop_reason?.event_ids ?? []) {
       if (this.#answered.has(id)) continue
       this.#answered.add(id)
-      const isCustom = listed.some((event) => event.id === id && event.type === 'agent.custom_tool_use')
+      const call = listed.find((event) => event.id === id)
+      const isCustom = call?.type === 'agent.custom_tool_use'
       const manner = {
         abandonAfterMs: this.#answered.size % 5 === 0 ? 5 : null,
         isRepeated: this.#answered.size % 3 === 0,
+        isMarked: false,
       }
       const kind = isCustom ? 'custom_result' : 'confirmation'
       // Refused when the call was closed meanwhile: the agent asks again, by another id.
-      await this.#post({ key: `answer-${id}`, kind, about: id }, isCustom ? result(id) : allow(id), manner)
+      await this.#post(
+        { key: `answer-${id}`, kind, about: id },
+        isCustom ? result(id) : this.#confirm(id, call),
+        manner,
+      )
     }
+  }
+
+  #confirm(tool_use_id: string, call: SeenEvent | undefined): EventSendParams['events'][number] {
+    const [effect = ''] = JSON.stringify(call?.input ?? '').match(effectPattern) ?? []
+    if (!isDenied(this.#workload.plan.seed, effect))
+      return { type: 'user.tool_confirmation', tool_use_id, result: 'allow' }
+    return { type: 'user.tool_confirmation', tool_use_id, result: 'deny', deny_message: 'Not this one.' }
   }
 
   #post(
@@ -99,10 +120,6 @@ class Talker {
 function isOver(listed: readonly SeenEvent[], idle: SeenEvent | undefined): boolean {
   if (idle?.type !== 'session.status_idle') return false
   return listed.every(({ type, processed_at }) => type !== 'user.message' || typeof processed_at === 'string')
-}
-
-function allow(tool_use_id: string): EventSendParams['events'][number] {
-  return { type: 'user.tool_confirmation', tool_use_id, result: 'allow' }
 }
 
 function result(custom_tool_use_id: string): EventSendParams['events'][number] {

@@ -8,6 +8,8 @@ type Outcome = 'ran' | 'unknown' | 'did not run'
 
 interface Call {
   readonly id: string
+  /** Place in the list. */
+  readonly at: number
   readonly isCustom: boolean
   readonly outcome: Outcome
 }
@@ -18,12 +20,21 @@ export function checkEffects(session: SessionEvidence, requests: readonly ModelR
   for (const effect of new Set([...written, ...calls.keys()])) {
     const tries = calls.get(effect) ?? []
     const notices = noticesOf(effect, requests)
-    checkTries({ effect, tries, notices }, say)
+    checkTries({ effect, tries: unexplained(session, tries), notices }, say)
     const times = written.filter((line) => line === effect).length
     const possible = tries.filter(({ outcome, isCustom }) => !isCustom && outcome !== 'did not run').length
     if (times > possible)
       say('effects', `${effect} happened ${times} times; ${possible} calls say that they may have run`)
   }
+}
+
+/** Where the policy says that a turn that was cut begins anew, so do its calls. */
+function unexplained({ policy, finalList }: SessionEvidence, tries: readonly Call[]): Call[] {
+  if (policy !== 'rerun') return [...tries]
+  return tries.filter(({ at }, n) => {
+    const next = tries[n + 1]
+    return next === undefined || !finalList.slice(at, next.at).some(({ type }) => type === 'session.status_rescheduled')
+  })
 }
 
 interface Repeated {
@@ -51,12 +62,17 @@ function callsByEffect(list: readonly SeenEvent[]): Map<string, Call[]> {
     ),
   )
   const calls = new Map<string, Call[]>()
-  for (const { id, type, input } of list) {
+  const denied = new Set(
+    list.flatMap(({ type, tool_use_id, result }) =>
+      type === 'user.tool_confirmation' && result === 'deny' && tool_use_id !== undefined ? [tool_use_id] : [],
+    ),
+  )
+  for (const [at, { id, type, input }] of list.entries()) {
     if (type !== 'agent.tool_use' && type !== 'agent.custom_tool_use') continue
     const isCustom = type === 'agent.custom_tool_use'
-    const outcome = answered.has(id) ? 'ran' : outcomeOf(results.get(id))
+    const outcome = answered.has(id) ? 'ran' : denied.has(id) ? 'did not run' : outcomeOf(results.get(id))
     for (const effect of new Set(effectsIn(JSON.stringify(input)))) {
-      calls.set(effect, [...(calls.get(effect) ?? []), { id, isCustom, outcome }])
+      calls.set(effect, [...(calls.get(effect) ?? []), { id, at, isCustom, outcome }])
     }
   }
   return calls

@@ -48,14 +48,17 @@ function messagesOf({ posts, finalList }: SessionEvidence): Message[] {
 
 /** Each is answered, once, in a conversation that has it once; or the list says that it was cut or given up. */
 function checkMessages(session: SessionEvidence, requests: readonly ModelRequest[], say: Say): void {
+  /** Messages that perhaps never reached the agent. */
   let givenUp = 0
   const messages = messagesOf(session)
   for (const [n, { prompt, from, to }] of messages.entries()) {
     const turn = session.finalList.slice(from, to)
-    const isGivenUp = turn.some(isExhausted)
+    // One that was still waiting takes its place right behind the interrupt.
+    const isInterrupted = session.finalList.slice(Math.max(0, from - 1), to).some(isInterrupt)
+    const isGivenUp = turn.some(isExhausted) || isInterrupted
     const cuts = turn.filter(({ type }) => type === 'session.status_rescheduled').length
     const done = turn.filter((event) => event.type === 'agent.message' && textOf(event).includes(doneText(prompt)))
-    if (done.length === 0 && !isGivenUp) say('inputs', `${prompt}: was neither answered nor given up`)
+    if (done.length === 0 && !isGivenUp) say('inputs', `${prompt}: was neither answered nor given up, nor interrupted`)
     if (done.length > 1 + cuts) say('inputs', `${prompt}: was answered ${done.length} times, cut ${cuts} times`)
     if (done.length > 0 && !requests.some((request) => request.prompt === prompt)) {
       say('inputs', `${prompt}: was answered without a request`)
@@ -80,6 +83,10 @@ function checkCount(counted: number, expected: number, givenUp: number, say: (wh
   if (!(counted >= expected - givenUp)) say(`the conversation has ${counted} prompts of ${expected}`)
 }
 
+function isInterrupt({ type }: SeenEvent): boolean {
+  return type === 'user.interrupt'
+}
+
 function isExhausted({ type, error }: SeenEvent): boolean {
   return type === 'session.error' && error?.retry_status?.type === 'exhausted'
 }
@@ -96,11 +103,16 @@ function checkAnswers({ posts, finalList }: SessionEvidence, requests: readonly 
   for (const post of posts.filter(({ kind }) => kind === 'custom_result')) {
     const id = post.answers[0]?.ids[0]
     const at = finalList.findIndex((event) => event.id === id)
-    if (id === undefined || at < 0 || wasCut(finalList.slice(at))) continue
-    if (!requests.some(({ lastUser }) => lastUser.includes(`answer to ${post.about}`))) {
+    if (id === undefined || at < 0 || wasCut(finalList.slice(at)) || wasInterrupted(finalList.slice(0, at))) continue
+    if (!requests.some(({ results }) => results.includes(`answer to ${post.about}`))) {
       say('answers', `the answer to ${post.about} never reached the model`)
     }
   }
+}
+
+/** An interrupt that was under way when the call came ends it all the same. */
+function wasInterrupted(before: readonly SeenEvent[]): boolean {
+  return before.slice(before.findLastIndex(({ type }) => type === 'user.message') + 1).some(isInterrupt)
 }
 
 /** Before the turn is over. */
@@ -108,7 +120,7 @@ function wasCut(rest: readonly SeenEvent[]): boolean {
   const end = rest.findIndex(isEnd)
   return rest
     .slice(0, end < 0 ? undefined : end)
-    .some(({ type }) => type === 'session.status_rescheduled' || type === 'session.error')
+    .some(({ type }) => ['session.status_rescheduled', 'session.error', 'user.interrupt'].includes(type))
 }
 
 function isEnd({ type, stop_reason }: SeenEvent): boolean {
