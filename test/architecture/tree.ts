@@ -23,9 +23,9 @@ export function readTree(): File[] {
 
 export const isSource = ({ path }: File): boolean => /\.tsx?$/.test(path)
 
-/** Tests and what only they use. They may import more, be longer, and read the environment. */
+/** Tests and what only they use, benches and examples. They may import more, be longer, and read the environment. */
 export const isTest = ({ path }: File): boolean =>
-  /\.test\.tsx?$|\/(?:testing|fixtures?|conformance)\/|^packages\/[^/]+\/test\/|^test\/|^bench\//.test(path)
+  /\.test\.tsx?$|\/(?:testing|fixtures?|conformance)\/|^packages\/[^/]+\/test\/|^test\/|^bench\/|^examples\//.test(path)
 
 /** The package of a file, or undefined for what belongs to the whole. */
 export const packageOf = (path: string): string | undefined => /^packages\/([^/]+)\//.exec(path)?.[1]

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { continuationText } from '@berth/server/domain/turn/recovery'
+import { continuationText, type Lost } from '@berth/server/domain/turn/recovery'
 import { limits } from '@berth/protocol/api/limits'
 import { expect, it } from 'vitest'
 import { tool } from '../harness/message.ts'
@@ -13,10 +13,13 @@ import { blocksOf, codeIn, readPage, rowsOf, sectionOf } from './page.ts'
 const page = readPage('docs/guide/recovery.md')
 
 it('the guide to recovery quotes what the agent is told', () => {
+  const of = (lost: Lost) => ({ lost, filesAsOf: null })
   const [ofProcess, ofProcesses = '', ofSandbox = ''] = blocksOf(page, 'text')
-  expect(ofProcess?.trimEnd()).toBe(continuationText([{ name: 'Bash', input: { command: './deploy.sh' } }], 'process'))
-  expect(continuationText([], 'sandbox_processes')).toContain(ofProcesses.trimEnd())
-  expect(continuationText([], 'sandbox')).toContain(ofSandbox.trimEnd())
+  expect(ofProcess?.trimEnd()).toBe(
+    continuationText([{ name: 'Bash', input: { command: './deploy.sh' } }], of('process')),
+  )
+  expect(continuationText([], of('sandbox_processes'))).toContain(ofProcesses.trimEnd())
+  expect(continuationText([], of('sandbox'))).toContain(ofSandbox.trimEnd())
 })
 
 it('the guide to recovery has every limit of a turn', () => {

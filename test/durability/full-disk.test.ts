@@ -1,33 +1,13 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import { Invariants } from '../../packages/server/test/session-invariants.ts'
 import { newSession, post, say } from '../../packages/server/test/post.ts'
 import { serveApp } from '../../packages/server/test/serve-app.ts'
+import { fill } from './fill.ts'
 import { isRoot, LoopMount } from './loop-mount.ts'
 
 if (!isRoot) process.stdout.write('left out: the full disk, which mounts a file system and needs root\n')
-
-/** Takes all the room there is. Answers the file. */
-function fill(dir: string): string {
-  const path = join(dir, 'ballast')
-  const file = openSync(path, 'w')
-  try {
-    for (let size = 1 << 20; size >= 512; size /= 2) writeWhile(file, Buffer.alloc(size, 1))
-  } finally {
-    closeSync(file)
-  }
-  return path
-}
-
-function writeWhile(file: number, part: Buffer): void {
-  try {
-    while (writeSync(file, part) === part.length);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
-  }
-}
 
 test.skipIf(!isRoot)(
   'on a full disk a message is refused whole and may come again; the session goes on when there is room',

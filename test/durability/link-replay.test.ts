@@ -45,10 +45,12 @@ class ServerEnd implements AsyncDisposable {
   async start(): Promise<void> {
     await this.#host?.[Symbol.asyncDispose]()
     this.#waiting = []
+    const epoch = ++this.#epoch
     const host = new SandboxHost({
       id: 'sbx_1',
       nonce: 'n',
-      epoch: ++this.#epoch,
+      epoch: () => Promise.resolve(epoch),
+      superseded: () => undefined,
       logger: pino({ level: 'silent' }),
       progress: () =>
         Promise.resolve([...this.sessions].map(([sessionId, kept]) => ({ sessionId, ...this.#open(kept) }))),
@@ -169,7 +171,7 @@ async function exchange({ acts, server, proxy, link }: Scene): Promise<void> {
     nonce: 'n',
     now: () => performance.now(),
     log: () => undefined,
-    onHello: () => Promise.resolve({ read: readServerMessage, handle }),
+    onHello: () => Promise.resolve({ read: readServerMessage, handle, dial: () => undefined }),
   })
   const stop = new AbortController()
   const running = client.run(stop.signal)

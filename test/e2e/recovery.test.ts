@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
 import type { StreamEvent } from '../harness/event-collector.ts'
 import { tool } from '../harness/message.ts'
@@ -5,6 +9,7 @@ import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { story } from '../harness/story.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
+import { waitUntil } from '../harness/wait-until.ts'
 
 type Policy = 'continue' | 'rerun' | 'stop'
 
@@ -161,13 +166,37 @@ describe('a session whose sandbox has ended', () => {
     expect(await sandboxId(berth, id)).toBe(sandbox.ref.id)
   })
 
+  story('says again what the agent said when nobody heard it', async ({ berth }) => {
+    const id = await remember(berth)
+    await using events = await berth.watch(id)
+    await berth.send(id, ['Mumble', tool('Bash', { command: hold }), '::next', '::text What nobody heard.'])
+    const sandbox = await SessionSandbox.of(berth.traces, id)
+    const held = await sandbox.tool('touch held')
+    const runner = await sandbox.runner()
+    process.kill(runner.pid, 'SIGSTOP')
+    await writeFile(`/proc/${held.pid}/root/workspace/go`, '')
+    const { pid } = await sandbox.cli()
+    const answer = ['-rqs', '"text":"What nobody heard.', `/proc/${pid}/root/home`]
+    const isThere = (): Promise<boolean> =>
+      promisify(execFile)('grep', answer).then(
+        () => true,
+        () => false,
+      )
+    await waitUntil('the answer stands in the transcript', isThere)
+    process.kill(runner.pid, 'SIGKILL')
+    const turn = await events.turn()
+    expectRescheduled(turn)
+    expect(messagesOf(turn)).toEqual(['What nobody heard.'])
+  })
+
   story('begins the turn again there where the policy says rerun', async ({ berth }) => {
     const id = await remember(berth, 'rerun')
     await using events = await berth.watch(id)
     const twice = `${count('e')}; [ $(cat e | wc -l) -gt 1 ] || { ${hold}; }`
     await berth.send(id, ['Work again', tool('Bash', { command: twice }), '::next', '::text {{turns}} {{prompt:1}}'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('touch held')
+    const { pid } = await sandbox.tool('touch held')
+    await waitUntil('the first try has counted', () => existsSync(`/proc/${pid}/root/workspace/held`))
     await sandbox.kill({ disk: 'kept' })
     const turn = await events.turn()
     expectRescheduled(turn)

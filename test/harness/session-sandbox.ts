@@ -3,8 +3,7 @@ import { readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cgroupPids, readCgroups } from '@berth/sandbox/oci/cgroup'
 import { sandboxFiles } from '@berth/sandbox/oci/sandbox-files'
-import type { SandboxRef } from '@berth/sandbox'
-import type { MachineTraces } from './machine-traces.ts'
+import type { SandboxDriver, SandboxRef } from '@berth/sandbox'
 import { waitUntil } from './wait-until.ts'
 
 export interface HostProcess {
@@ -14,27 +13,33 @@ export interface HostProcess {
   readonly args: readonly string[]
 }
 
+/** Where a Berth's sandboxes are on this machine. */
+export interface SandboxesHere {
+  readonly stateDir: string
+  openDriver(): Promise<SandboxDriver>
+}
+
 export class SessionSandbox {
   readonly ref: SandboxRef
-  readonly #traces: MachineTraces
+  readonly #here: SandboxesHere
 
   /** Waits until the session has one that runs. */
-  static async of(traces: MachineTraces, sessionId: string): Promise<SessionSandbox> {
-    await using driver = await traces.openDriver()
+  static async of(here: SandboxesHere, sessionId: string): Promise<SessionSandbox> {
+    await using driver = await here.openDriver()
     const ref = await waitUntil('the session has a sandbox', async () =>
       (await driver.list({ session: sessionId })).find(({ state }) => state === 'running'),
     )
-    return new SessionSandbox(traces, ref)
+    return new SessionSandbox(here, ref)
   }
 
-  private constructor(traces: MachineTraces, ref: SandboxRef) {
-    this.#traces = traces
+  private constructor(here: SandboxesHere, ref: SandboxRef) {
+    this.#here = here
     this.ref = ref
   }
 
   /** Directory on the host. */
   get dir(): string {
-    return join(this.#traces.stateDir, this.ref.id)
+    return join(this.#here.stateDir, this.ref.id)
   }
 
   async processes(): Promise<HostProcess[]> {
@@ -80,7 +85,7 @@ export class SessionSandbox {
       'the server has seen the end',
       async () => !(await readdir(join(this.dir, 'run/link'))).includes('link.sock'),
     )
-    await using driver = await this.#traces.openDriver()
+    await using driver = await this.#here.openDriver()
     await waitUntil('the sandbox is gone', async () => (await driver.get(this.ref.id))?.state === 'gone')
   }
 

@@ -83,6 +83,11 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
     return session
   }
 
+  /** A session that was made otherwise ends with the others. */
+  adopt(sessionId: string): void {
+    this.#sessions.add(sessionId)
+  }
+
   watch(sessionId: string, params?: EventStreamParams): Promise<EventCollector> {
     return EventCollector.open(this.client, sessionId, params)
   }

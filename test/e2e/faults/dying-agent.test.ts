@@ -51,11 +51,8 @@ describe('a CLI that is killed', () => {
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
     expectRetried(turn, /SIGKILL/)
-    // Whether the agent remembers that it has said it depends on the moment.
-    expect(messagesOf(turn).slice(0, 1)).toEqual(['All said.'])
-    expect(turn.findIndex(({ type }) => type === 'agent.message')).toBeLessThan(
-      turn.findIndex(({ type }) => type === 'session.status_rescheduled'),
-    )
+    // Whether the agent remembers that it has said it, or says it again, depends on the moment.
+    expect(messagesOf(turn).filter((text) => text === 'All said.')).toEqual(['All said.'])
   })
 
   story(
