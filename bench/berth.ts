@@ -3,25 +3,31 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Anthropic } from '@anthropic-ai/sdk'
 import { ociOptions } from '@berth/cli/programs'
-import { controlSocket } from '@berth/gateway'
-import { openGatewayClient } from '@berth/protocol/gateway-client'
-import { z } from 'zod'
-import { startChild } from './child.ts'
+import type { LifecycleParams } from '@berth/protocol/api/lifecycle'
+import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
+import type { JsonRequest } from '../test/harness/berth-api.ts'
+import { endSession } from '../test/harness/end-session.ts'
+import { poll } from './poll.ts'
+import { type LogLevel, ServerProcess } from './server-process.ts'
 
 export interface Berth extends AsyncDisposable {
   readonly client: Anthropic
   readonly url: string
   readonly apiKey: string
   readonly dataDir: string
-  /** Server and gateway. Everything of the sandboxes descends from the server. */
-  readonly serverPid: number
-  readonly gatewayPid: number
+  readonly server: ServerProcess
+  /** Of all its sandboxes. */
+  readonly stateDir: string
+  /** The driver over the same state, as a second server would have it: to look at sandboxes from outside. */
+  openDriver(): Promise<SandboxDriver>
+  fetch(path: string, init?: JsonRequest): Promise<Response>
+  /** Resolves when no sandbox is left. */
+  untilPutAway(): Promise<unknown>
   /** Makes a session; with a prompt, one whose first turn begins at once. */
   createSession(prompt?: string): Promise<string>
-  /** Deletes it and waits until nothing of its sandbox is left. */
+  /** Deletes it, in mid-turn too, and waits until nothing of its sandbox is left. */
   removeSession(id: string): Promise<void>
 }
 
@@ -29,30 +35,43 @@ export interface Berth extends AsyncDisposable {
 export const MODEL = 'claude-sonnet-5-5'
 export const TOOLS = ['Bash', 'Read', 'Write', 'Edit', 'Glob', 'Grep']
 
-const program = fileURLToPath(new URL('./programs/berth.ts', import.meta.url))
+/** Sandboxes stay, and nothing is saved beside what is measured. */
+const UNDISTURBED = { type: 'long_running', checkpoint_after: 604_800 } as const
 
-export async function startBerthFor(modelUrl: string): Promise<Berth> {
+export interface BerthSettings {
+  readonly logLevel?: LogLevel
+  /** Of every session's environment. */
+  readonly lifecycle?: LifecycleParams
+}
+
+/** Disposing it ends everything of it. */
+export async function startBerthFor(modelUrl: string, settings: BerthSettings = {}): Promise<Berth> {
+  const { logLevel = 'warn', lifecycle = UNDISTURBED } = settings
   await using opened = new AsyncDisposableStack()
   const dataDir = await mkdtemp(join(tmpdir(), 'bb-'))
   opened.defer(() => rm(dataDir, { recursive: true, force: true }))
-  const ready = z.object({ url: z.string(), apiKey: z.string() })
-  const child = opened.use(await startChild([program, dataDir, modelUrl], ready))
-  const { url, apiKey } = child.ready
+  const server = opened.use(await ServerProcess.start({ dataDir, modelUrl, logLevel }))
+  const { url, apiKey } = server
   const client = new Anthropic({ baseURL: url, apiKey, authToken: null, maxRetries: 0 })
   const agent = await client.beta.agents.create({ name: 'bench', model: MODEL, tools: agentTools })
   const environment = await client.beta.environments.create({
     name: 'bench',
-    config: { type: 'cloud', networking: { type: 'limited', allowed_hosts: [] } },
+    config: environmentConfig(lifecycle),
   })
-  const gateway = await openGatewayClient(controlSocket(join(dataDir, 'gateway'))).health()
+  const sandboxes = ociOptions({ dataDir })
   const parts = opened.move()
   return {
     client,
     url,
     apiKey,
     dataDir,
-    serverPid: child.pid,
-    gatewayPid: gateway.pid,
+    server,
+    stateDir: sandboxes.stateDir,
+    openDriver: () => openOciDriver(sandboxes),
+    fetch: (path, init) =>
+      fetch(`${url}${path}`, { ...init, headers: { ...init?.headers, authorization: `Bearer ${apiKey}` } }),
+    untilPutAway: () =>
+      poll('every sandbox is put away', async () => (await count(sandboxes.stateDir)) === 0 || undefined),
     createSession: async (prompt) => {
       const session = await client.beta.sessions.create({
         agent: agent.id,
@@ -61,9 +80,14 @@ export async function startBerthFor(modelUrl: string): Promise<Berth> {
       })
       return session.id
     },
-    removeSession: (id) => removeSession(client, id, ociOptions({ dataDir }).stateDir),
+    removeSession: (id) => removeSession(client, id, sandboxes.stateDir),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
+}
+
+function environmentConfig(lifecycle: LifecycleParams) {
+  const berth = { lifecycle }
+  return { type: 'cloud' as const, networking: { type: 'limited' as const, allowed_hosts: [] }, berth }
 }
 
 const agentTools: Anthropic.Beta.AgentCreateParams['tools'] = [
@@ -82,7 +106,7 @@ export function userMessage(text: string): { type: 'user.message'; content: { ty
 
 async function removeSession(client: Anthropic, id: string, sandboxes: string): Promise<void> {
   const fewer = Math.max(0, (await count(sandboxes)) - 1)
-  await client.beta.sessions.delete(id)
+  await endSession(client, id)
   while ((await count(sandboxes)) > fewer) await sleep(10)
 }
 

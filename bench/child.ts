@@ -7,6 +7,8 @@ import type { z } from 'zod'
 export interface Child<Ready> extends AsyncDisposable {
   readonly pid: number
   readonly ready: Ready
+  /** Resolves when the process is gone. What it started lives on. */
+  kill(): Promise<void>
 }
 
 /** Its stderr is ours. Throws when it ends without having been ready. */
@@ -19,6 +21,10 @@ export async function startChild<Ready>(args: readonly string[], schema: z.ZodTy
   return {
     pid: child.pid,
     ready: schema.parse(JSON.parse(String(first[0]))),
+    kill: async () => {
+      child.kill('SIGKILL')
+      await exited
+    },
     [Symbol.asyncDispose]: async () => {
       child.stdin.end()
       await exited

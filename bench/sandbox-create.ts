@@ -27,6 +27,7 @@ async function timed(name: string, task: () => Promise<unknown>): Promise<void> 
     runtime,
     node: process.execPath,
     claude: process.execPath,
+    archiver: process.execPath,
     runner,
   })
   for (let round = -1; round < rounds; round++) {
@@ -34,7 +35,7 @@ async function timed(name: string, task: () => Promise<unknown>): Promise<void> 
     const limits = { cpus: 1, memoryBytes: 2 ** 30, diskBytes: 5 * 2 ** 30, pids: 512, files: 4096 }
     const until = new Date(Date.now() + 3_600_000)
     await timed('floor', () => promisify(execFile)(runtime, ['--version']))
-    await timed('create', () => driver.create({ id, labels: {}, limits, until, env: {}, image: null }))
+    await timed('create', () => driver.create({ id, epoch: 1, labels: {}, limits, until, env: {}, image: null }))
     await timed('get', () => driver.get(id))
     await timed('destroy', () => driver.destroy(id))
     // The first round also builds the skeleton.

@@ -1,8 +1,9 @@
 /** What a further session costs in memory, after a turn with a tool, at rest. */
-import { type Berth, startBerthFor } from '../berth.ts'
+import { startBerthFor } from '../berth.ts'
 import { type BareSession, openBareSession } from '../floors/bare-sdk.ts'
 import { type Bench, type Figure, slope } from '../measure.ts'
 import { startModel } from '../model.ts'
+import { gatewayPid } from '../server-process.ts'
 import { pssOf, settled, treeOf } from '../processes.ts'
 import { Watcher } from '../turns.ts'
 
@@ -45,14 +46,15 @@ async function bareSessions(modelUrl: string): Promise<number[]> {
 
 async function berthSessions(modelUrl: string): Promise<{ totals: number[]; parts: Figure[] }> {
   await using berth = await startBerthFor(modelUrl)
+  const pids = { server: berth.server.pid, gateway: await gatewayPid(berth.dataDir) }
   const totals: number[] = []
   const byPart = new Map<string, number[]>()
   for (let n = 0; n < SESSIONS; n++) {
     const id = await berth.createSession(PROMPT)
     using watcher = await Watcher.open(berth.client, id)
     await watcher.turn()
-    totals.push(await settled(async () => sumPss((await treeOf(berth.serverPid)).map(({ pid }) => pid))))
-    for (const [part, value] of await partsOf(berth)) byPart.set(part, [...(byPart.get(part) ?? []), value])
+    totals.push(await settled(async () => sumPss((await treeOf(pids.server)).map(({ pid }) => pid))))
+    for (const [part, value] of await partsOf(pids)) byPart.set(part, [...(byPart.get(part) ?? []), value])
   }
   const parts = [...byPart].map(([part, values]) => ({
     what: `memory: of it ${part}`,
@@ -63,10 +65,11 @@ async function berthSessions(modelUrl: string): Promise<{ totals: number[]; part
   return { totals, parts }
 }
 
-async function partsOf(berth: Berth): Promise<Map<string, number>> {
+/** Everything of gateway and sandboxes descends from the server. */
+async function partsOf({ server, gateway }: { server: number; gateway: number }): Promise<Map<string, number>> {
   const sums = new Map<string, number>()
-  for (const { pid, command } of await treeOf(berth.serverPid)) {
-    const part = pid === berth.serverPid ? 'server' : pid === berth.gatewayPid ? 'gateway' : partName(command)
+  for (const { pid, command } of await treeOf(server)) {
+    const part = pid === server ? 'server' : pid === gateway ? 'gateway' : partName(command)
     sums.set(part, (sums.get(part) ?? 0) + (await pssOf(pid)))
   }
   return sums

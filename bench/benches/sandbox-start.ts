@@ -65,6 +65,7 @@ function specOf(id: string): SandboxSpec {
     id,
     labels: {},
     limits: { cpus: 1, memoryBytes: 1024 * MiB, diskBytes: 5120 * MiB, pids: 512, files: 4096 },
+    epoch: 1,
     until: new Date(Date.now() + 60_000),
     env: {
       [runnerEnv.sandboxId]: id,
@@ -82,8 +83,9 @@ async function startOnce(driver: SandboxDriver, id: string): Promise<Start> {
   const launched = performance.now() - began
   if (ref.runDir === undefined || ref.uidBase === undefined) throw new Error('the sandbox is not on this machine')
   const said = Promise.withResolvers<number>()
-  const listener = await listenForRunner(join(ref.runDir, 'link/link.sock'), ref.uidBase, (socket) => {
-    void once(socket, 'message').then(() => said.resolve(performance.now() - began))
+  const listener = await listenForRunner(join(ref.runDir, 'link/link.sock'), ref.uidBase, {
+    onLink: (socket) => void once(socket, 'message').then(() => said.resolve(performance.now() - began)),
+    channel: () => undefined,
   })
   const hello = await said.promise
   const ending = performance.now()

@@ -60,7 +60,7 @@ interface Idle {
 
 async function idleStreams(berth: Berth, { talk, floor, say }: Idle): Promise<Figure[]> {
   const quiet = await berth.createSession()
-  const before = await settled(() => pssOf(berth.serverPid))
+  const before = await settled(() => pssOf(berth.server.pid))
   const figures: Figure[] = []
   using opened = new DisposableStack()
   let count = 0
@@ -69,7 +69,7 @@ async function idleStreams(berth: Berth, { talk, floor, say }: Idle): Promise<Fi
     opened.use(await openStreams(berth, quiet, wanted - count))
     say(`${wanted - count} streams opened in ${((performance.now() - began) / 1000).toFixed(1)} s`)
     count = wanted
-    const each = (((await settled(() => pssOf(berth.serverPid))) - before) / count) * 1024
+    const each = (((await settled(() => pssOf(berth.server.pid))) - before) / count) * 1024
     figures.push(
       { what: `subscribers: memory each, ${count} idle`, unit: 'KiB', berth: [each], floor: [] },
       { what: `subscribers: delta beside ${count} idle`, unit: 'ms', berth: await talk(), floor },

@@ -2,7 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { query, type Query, type SDKMessage, type SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
+import {
+  type HookCallback,
+  query,
+  type Query,
+  type SDKMessage,
+  type SDKUserMessage,
+} from '@anthropic-ai/claude-agent-sdk'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { hostPrograms } from '@berth/cli/programs'
@@ -16,8 +22,8 @@ export interface BareSession extends AsyncDisposable {
   turn(prompt: string): Promise<Turn>
 }
 
-/** Starts the CLI with its first prompt, in a fresh config directory. */
-export async function openBareSession(modelUrl: string): Promise<BareSession> {
+/** Starts the CLI with its first prompt, in a fresh config directory. With `beforeTool`, a hook on every tool calls it and allows the call. */
+export async function openBareSession(modelUrl: string, beforeTool?: () => void): Promise<BareSession> {
   const home = await mkdtemp(join(tmpdir(), 'bare-'))
   const inputs = new Inputs()
   let child: ChildProcess | undefined
@@ -27,6 +33,7 @@ export async function openBareSession(modelUrl: string): Promise<BareSession> {
       prompt: inputs,
       options: {
         ...options(home, modelUrl),
+        ...(beforeTool === undefined ? {} : { hooks: { PreToolUse: [{ hooks: [allowAfter(beforeTool)] }] } }),
         spawnClaudeCodeProcess: ({ command, args, env, cwd, signal }) => {
           const started = spawn(command, args, { env, cwd: cwd ?? home, signal, stdio: ['pipe', 'pipe', 'inherit'] })
           child = started
@@ -85,6 +92,15 @@ function options(home: string, modelUrl: string): NonNullable<Parameters<typeof 
       DISABLE_ERROR_REPORTING: '1',
       DISABLE_AUTOUPDATER: '1',
     },
+  }
+}
+
+function allowAfter(beforeTool: () => void): HookCallback {
+  return () => {
+    beforeTool()
+    return Promise.resolve({
+      hookSpecificOutput: { hookEventName: 'PreToolUse', permissionDecision: 'allow' },
+    })
   }
 }
 
