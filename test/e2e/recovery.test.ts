@@ -7,6 +7,7 @@ import type { StreamEvent } from '../harness/event-collector.ts'
 import { tool } from '../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { untilCallShipped } from '../harness/shipped.ts'
 import { story } from '../harness/story.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
@@ -47,6 +48,7 @@ describe('a turn whose process is killed', () => {
     await berth.send(id, ['Work', tool('Bash', { command: `${count('a')}; ${hold}` }), '::next', '::text After.'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
     expectRescheduled(turn)
@@ -82,6 +84,7 @@ describe('a turn whose process is killed', () => {
     ])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
     expectRescheduled(turn)
@@ -95,6 +98,7 @@ describe('a turn whose process is killed', () => {
     await berth.send(id, ['Work', tool('Bash', { command: `${count('c')}; ${hold}` }), '::next', '::text Never.'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
     expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'retries_exhausted' })
@@ -154,6 +158,7 @@ describe('a session whose sandbox has ended', () => {
     await berth.send(id, ['Toil', tool('Bash', { command: `${count('d')}; ${hold}` }), '::next', '::text {{prompt:1}}'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     process.kill((await sandbox.runner()).pid, 'SIGKILL')
     const turn = await events.turn()
     expectRescheduled(turn)
@@ -172,6 +177,7 @@ describe('a session whose sandbox has ended', () => {
     await berth.send(id, ['Mumble', tool('Bash', { command: hold }), '::next', '::text What nobody heard.'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     const held = await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     const runner = await sandbox.runner()
     process.kill(runner.pid, 'SIGSTOP')
     await writeFile(`/proc/${held.pid}/root/workspace/go`, '')
@@ -196,6 +202,7 @@ describe('a session whose sandbox has ended', () => {
     await berth.send(id, ['Work again', tool('Bash', { command: twice }), '::next', '::text {{turns}} {{prompt:1}}'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     const { pid } = await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     await waitUntil('the first try has counted', () => existsSync(`/proc/${pid}/root/workspace/held`))
     await sandbox.kill({ disk: 'kept' })
     const turn = await events.turn()
@@ -254,6 +261,7 @@ describe('a session whose sandbox is lost with its disk', () => {
     ])
     const sandbox = await SessionSandbox.of(berth.traces, id)
     await sandbox.tool('touch held')
+    await untilCallShipped(berth.dir, id, 'touch held')
     await sandbox.kill({ disk: 'lost' })
     const turn = await events.turn()
     expect(ofType(turn, 'session.status_rescheduled').length).toBeGreaterThan(0)

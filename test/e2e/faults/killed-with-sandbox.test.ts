@@ -3,6 +3,7 @@ import { tool } from '../../harness/message.ts'
 import { messagesOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
 import { startKillableBerth } from '../../harness/test-berth.ts'
+import { untilCallShipped } from '../../harness/shipped.ts'
 import { waitUntil } from '../../harness/wait-until.ts'
 
 test('a sandbox that dies while no server is there: the next server starts at once, and the turn goes on', async () => {
@@ -17,6 +18,7 @@ test('a sandbox that dies while no server is there: the next server starts at on
   ])
   const sandbox = await SessionSandbox.of(berth.traces, id)
   await sandbox.tool('kept-running')
+  await untilCallShipped(berth.dir, id, 'kept-running')
   await berth.server.kill()
   process.kill(await sandbox.shimPid(), 'SIGKILL')
   await berth.server.restart()
