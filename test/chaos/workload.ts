@@ -28,7 +28,8 @@ export interface Workload {
 /** Resolves when the last turn is over. */
 export async function talk(workload: Workload): Promise<void> {
   const client = new Talker(workload)
-  for (let n = 1; !workload.isOver();) {
+  // A session that has done nothing yet goes on: what nothing happened to shows nothing.
+  for (let n = 1; !workload.isOver() || !workload.record.lists.at(-1)?.some(isResult);) {
     const turn = turnOf(workload.plan, workload.session, n++)
     await client.say(turn)
     if (turn.isFollowedAtOnce) await client.say(turnOf(workload.plan, workload.session, n++))
@@ -114,6 +115,11 @@ class Talker {
     const { berth, record, signal } = this.#workload
     return post(berth, record, { post: what, event, manner, signal })
   }
+}
+
+/** Something was carried out. */
+export function isResult({ type }: SeenEvent): boolean {
+  return type === 'agent.tool_result' || type === 'user.custom_tool_result'
 }
 
 /** The last turn is over and no message waits for another. */
