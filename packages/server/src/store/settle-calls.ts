@@ -1,11 +1,10 @@
 /** Brings the calls of a parked turn to their results: those that need no CLI at once, the others by the runner. */
 import type { SessionConfig } from '@berth/protocol'
 import { sessionEvent } from '@berth/protocol/api/event'
-import { z } from 'zod'
 import { fateOf, outcome } from '../domain/turn/held-calls.ts'
 import { continuationText } from '../domain/turn/recovery.ts'
 import { toContentForModel } from '../domain/turn/tool-result.ts'
-import type { Result } from '../domain/turn/transcript-lines.ts'
+import { type Result, resultLine } from '../domain/turn/transcript-lines.ts'
 import type { Call } from '../domain/turn/turn-state.ts'
 import { filesAsOf } from './files-state.ts'
 import { failed, wakeTurn } from './park-turn.ts'
@@ -41,33 +40,15 @@ export async function settleCalls(db: Db, log: SessionLog, config: Config): Prom
   return undefined
 }
 
-const message = z.looseObject({
-  type: z.literal('user'),
-  message: z.looseObject({
-    content: z.array(
-      z.union([
-        z.looseObject({
-          type: z.literal('tool_result'),
-          tool_use_id: z.string(),
-          content: z.unknown(),
-          is_error: z.boolean().nullish(),
-        }),
-        z.looseObject({ type: z.string() }).transform(() => null),
-      ]),
-    ),
-  }),
-  tool_use_result: z.unknown(),
-})
-
 /** Writes the results that a runner's message brings into the transcript, before the message ends their calls. */
 export async function keepResults(db: Db, log: SessionLog, said: Readonly<Record<string, unknown>>): Promise<void> {
-  const parsed = message.safeParse(said)
+  const parsed = resultLine.safeParse(said)
   if (!parsed.success) return
   const calls = await TranscriptCalls.read(db, log)
   for (const block of parsed.data.message.content) {
     if (block === null || log.turn.calls[block.tool_use_id] === undefined) continue
     const { tool_use_id, content, is_error } = block
-    calls?.write(tool_use_id, { content, isError: is_error ?? false, raw: parsed.data.tool_use_result })
+    calls?.write(tool_use_id, { content, isError: is_error ?? false, raw: parsed.data['tool_use_result'] })
   }
   await calls?.save()
 }

@@ -28,7 +28,7 @@ export const assistantMessage = z.looseObject({
 })
 export type AssistantMessage = z.infer<typeof assistantMessage>
 
-const toolResult = z.looseObject({
+export const toolResult = z.looseObject({
   type: z.literal('tool_result'),
   tool_use_id: z.string(),
   content: z.unknown(),

@@ -3,6 +3,7 @@
  * in docs/decisions/parked-approvals.md, and a test runs it against the CLI that is pinned.
  */
 import { z } from 'zod'
+import { toolResult } from './sdk-message.ts'
 
 /** Of the message that makes a call; each block of an answer has its own line. */
 const useLine = z.looseObject({
@@ -17,20 +18,11 @@ const useLine = z.looseObject({
     ),
   }),
 })
-const resultLine = z.looseObject({
+/** Also of a message of the SDK that brings results. */
+export const resultLine = z.looseObject({
   type: z.literal('user'),
   message: z.looseObject({
-    content: z.array(
-      z.union([
-        z.looseObject({
-          type: z.literal('tool_result'),
-          tool_use_id: z.string(),
-          content: z.unknown(),
-          is_error: z.boolean().nullish(),
-        }),
-        z.looseObject({ type: z.string() }).transform(() => null),
-      ]),
-    ),
+    content: z.array(z.union([toolResult, z.looseObject({ type: z.string() }).transform(() => null)])),
   }),
 })
 const anyLine = z.looseObject({ uuid: z.string().optional(), isSidechain: z.boolean().optional() })
