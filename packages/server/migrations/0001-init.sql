@@ -232,13 +232,11 @@ CREATE TABLE checkpoints (
   -- Of all files, and what this checkpoint added to the blobs.
   bytes INTEGER NOT NULL,
   stored_bytes INTEGER NOT NULL,
-  expires_at TEXT,
   -- 1: not all of its bytes could be read.
   is_damaged INTEGER NOT NULL
 );
 CREATE INDEX checkpoints_by_session ON checkpoints (session_id, ord);
 CREATE INDEX checkpoints_by_workspace ON checkpoints (workspace_id, ord);
-CREATE INDEX checkpoints_by_expiry ON checkpoints (expires_at) WHERE expires_at IS NOT NULL;
 
 -- POSTs that had an effect or an answer to repeat; see docs/reference/idempotency.md.
 CREATE TABLE requests (

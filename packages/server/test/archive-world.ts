@@ -63,7 +63,6 @@ export interface SaveOptions {
   readonly keep?: number
   readonly workspace?: string
   readonly isRepair?: boolean
-  readonly expiresAt?: string | null
 }
 
 /** Saves the tree and commits it. */
@@ -71,7 +70,7 @@ export async function checkpoint(
   { archives, store }: Pick<ArchiveWorld, 'archives' | 'store'>,
   sessionId: string,
   tree: Tree,
-  { base = null, keep = 50, workspace = workspaceId, isRepair = false, expiresAt = null }: SaveOptions = {},
+  { base = null, keep = 50, workspace = workspaceId, isRepair = false }: SaveOptions = {},
 ): Promise<{ id: string; sentBytes: number; storedBytes: number; removed: number; baseFault: unknown }> {
   const pair = new ChannelPair()
   const place = await store.getCheckpointPlace({ sessionId })
@@ -82,7 +81,7 @@ export async function checkpoint(
     await using saved = await archives.saveArchive(pair.server, args)
     await played
     const id = newId('chkp')
-    const why = { why: 'turn_over' as const, expiresAt, keep, now: now(), epoch: 0 }
+    const why = { why: 'turn_over' as const, keep, now: now(), epoch: 0 }
     const rest = { id, workspaceId: workspace, sessionId, place, roots: [root], archive: saved.archive }
     const { removed } = await store.commitCheckpoint({ ...rest, ...why })
     const { storedBytes } = saved.archive

@@ -228,7 +228,7 @@ test('a save that runs is safe from a collection', async () => {
   expect(await archives.collect({ workspaceId, signal })).toBe(0)
   expect(await archives.removeLeftovers(signal)).toBe(0)
   const place = await store.getCheckpointPlace({ sessionId: session })
-  const rest = { why: 'request', expiresAt: null, keep: 1, now: now(), epoch: 0, roots: [root] } as const
+  const rest = { why: 'request', keep: 1, now: now(), epoch: 0, roots: [root] } as const
   const { archive } = saved
   await store.commitCheckpoint({ id: 'chkp_1', workspaceId, sessionId: session, place, archive, ...rest })
   await saved[Symbol.asyncDispose]()
@@ -249,7 +249,7 @@ test('what was let go is not committed', async () => {
   expect(await packsOf(world)).toHaveLength(saved.archive.packs)
   await saved[Symbol.asyncDispose]()
   expect(await packsOf(world)).toEqual([])
-  const rest = { why: 'request', expiresAt: null, keep: 1, now: now(), epoch: 0, roots: [root] } as const
+  const rest = { why: 'request', keep: 1, now: now(), epoch: 0, roots: [root] } as const
   const committing = store.commitCheckpoint({
     id: 'chkp_1',
     workspaceId,

@@ -16,7 +16,6 @@ export interface ChunkIndex {
   listUncommittedPacks(args: { saveId: string | null }): Promise<PackRecord[]>
   listPackWorkspaces(args: Record<string, never>): Promise<string[]>
   findCheckpoint(args: { workspaceId: string; id: string }): Promise<TreeRecord | undefined>
-  removeExpiredCheckpoints(args: { now: string }): Promise<string[]>
   listCheckpointSegments(args: {
     workspaceId: string
     after: number

@@ -178,7 +178,7 @@ test('packs of a save that commits while leftovers are looked for', async () => 
   const saved = await archives.saveArchive(pair.server, { workspaceId, base: null, roots: [root], limits, signal })
   await played
   finish = async () => {
-    const rest = { why: 'request', expiresAt: null, keep: 1, now: now(), epoch: 0, roots: [root] } as const
+    const rest = { why: 'request', keep: 1, now: now(), epoch: 0, roots: [root] } as const
     const { archive } = saved
     await store.commitCheckpoint({ id: 'chkp_1', workspaceId, sessionId, place, archive, ...rest })
     await saved[Symbol.asyncDispose]()

@@ -1,6 +1,5 @@
 /** When collections run: at start, and some time after checkpoints were removed, for all that went meanwhile. */
 import type { Logger } from 'pino'
-import type { Clock } from '../domain/clock.ts'
 import type { Archives } from './archives.ts'
 import type { ChunkIndex } from './chunk-index.ts'
 
@@ -9,8 +8,7 @@ const ROUND_MS = 10 * 60_000
 
 interface CollectionRoundsDeps {
   readonly archives: Pick<Archives, 'collect' | 'removeLeftovers'>
-  readonly index: Pick<ChunkIndex, 'listPackWorkspaces' | 'removeExpiredCheckpoints'>
-  readonly clock: Clock
+  readonly index: Pick<ChunkIndex, 'listPackWorkspaces'>
   readonly logger: Logger
   /** Milliseconds between two rounds; default ten minutes. */
   readonly roundMs?: number
@@ -49,9 +47,7 @@ export class CollectionRounds implements AsyncDisposable {
   }
 
   async #collect(): Promise<void> {
-    const { archives, index, clock, logger } = this.#deps
-    const expired = await index.removeExpiredCheckpoints({ now: clock.now().toISOString() })
-    for (const workspaceId of expired) this.#due.add(workspaceId)
+    const { archives, logger } = this.#deps
     for (const workspaceId of this.#due) {
       this.#due.delete(workspaceId)
       try {

@@ -1,4 +1,5 @@
 /** Sessions: how their agent is resolved, what an update may change, and how a stored one looks on the wire. */
+import { stopReason, type StopReason } from '@berth/protocol/api/event'
 import { isDeepStrictEqual } from 'node:util'
 import type { AgentDefinition, Agent } from '@berth/protocol/api/agent'
 import type { LimitsParams } from '@berth/protocol/api/limits'
@@ -146,4 +147,14 @@ export function toWireSession(session: StoredSession, now: Date): Session {
     updated_at: session.updated_at,
     archived_at: session.archived_at,
   }
+}
+
+/** Why the session rests, if it does. */
+export function stopReasonOf(session: { readonly stop_reason: string | null }): StopReason['type'] | undefined {
+  return session.stop_reason === null ? undefined : stopReason.parse(JSON.parse(session.stop_reason)).type
+}
+
+/** Its turn is not over: a call waits for the client. */
+export function waitsForClient(session: { readonly stop_reason: string | null }): boolean {
+  return stopReasonOf(session) === 'requires_action'
 }

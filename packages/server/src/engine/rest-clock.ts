@@ -1,6 +1,6 @@
 /** Watches how long a session rests, and says when the next step with its sandbox is due. */
 import { environmentConfig } from '@berth/protocol/api/environment'
-import { stopReason } from '@berth/protocol/api/event'
+import { stopReasonOf } from '../domain/session.ts'
 import { nextRestStep, type RestStep } from '../domain/lifecycle.ts'
 import type { SessionRow } from '../store/session-log.ts'
 
@@ -22,7 +22,7 @@ export class RestClock implements Disposable {
     if (row.idle_since === null || row.sandbox_id === null || row.status !== 'idle') return
     const next = nextRestStep({
       lifecycle: environmentConfig.parse(JSON.parse(row.environment)).berth.lifecycle,
-      stopReason: row.stop_reason === null ? undefined : stopReason.parse(JSON.parse(row.stop_reason)).type,
+      stopReason: stopReasonOf(row),
       isChanged: row.is_changed === 1,
     })
     if (next === undefined) return

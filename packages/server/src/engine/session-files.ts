@@ -107,7 +107,6 @@ export class SessionFiles {
       id: ids.next('chkp'),
       workspaceId: row.workspace_id,
       why,
-      expiresAt: null,
       keep: this.#deps.checkpointsPerSession,
       place,
       roots,

@@ -1,6 +1,7 @@
 /** What clients may ask about a session's files: its checkpoints, the files themselves, a session that begins with them. */
 import { BerthError, isBerthError } from '@berth/protocol'
 import type { ForkSessionBody } from '@berth/protocol/api/checkpoint'
+import { waitsForClient } from '../domain/session.ts'
 import type { CheckpointRow, CheckpointSummary } from '../store/checkpoints.ts'
 import type { Fork } from '../store/fork-session.ts'
 import type { Once } from '../store/run-once.ts'
@@ -111,7 +112,7 @@ export class SessionStorage {
 }
 
 function refuseInTurn(row: SessionRow): void {
-  if (row.status === 'running' || row.status === 'rescheduling' || row.stop_reason?.includes('requires_action')) {
+  if (row.status === 'running' || row.status === 'rescheduling' || waitsForClient(row)) {
     throw new BerthError('invalid_request', 'the session is within a turn; a checkpoint is taken when it is over')
   }
 }

@@ -23,7 +23,6 @@ const summary = [
   'entries',
   'bytes',
   'stored_bytes',
-  'expires_at',
   'is_damaged',
 ] as const
 
@@ -80,21 +79,6 @@ export async function removeCheckpoint(db: Db, args: { workspaceId: string; id: 
   if (numDeletedRows === 0n) throw notFound('checkpoint', args.id)
 }
 
-/** Removes those whose time has come, but for the newest of each session. Answers the workspaces that they were of. */
-export async function removeExpiredCheckpoints(db: Db, args: { now: string }): Promise<string[]> {
-  const newest = db
-    .selectFrom('checkpoints')
-    .select((select) => select.fn.max('ord').as('ord'))
-    .groupBy('session_id')
-  const rows = await db
-    .deleteFrom('checkpoints')
-    .where('expires_at', '<=', args.now)
-    .where('ord', 'not in', newest)
-    .returning('workspace_id')
-    .execute()
-  return [...new Set(rows.map((row) => row.workspace_id))]
-}
-
 /** The segments of every checkpoint of a workspace, in parts: those beyond `after`, which is 0 at first. */
 export async function listCheckpointSegments(
   db: Db,
@@ -125,6 +109,6 @@ export async function copyCheckpoint(
     .executeTakeFirstOrThrow(() => notFound('session', args.sessionId))
   const { ord: _, ...rest } = source
   const own = { id: args.id, session_id: args.sessionId, seq: args.seq, created_at: args.now, sdk_session_id }
-  const row = { ...rest, ...own, why: 'fork' as const, stored_bytes: 0, expires_at: null }
+  const row = { ...rest, ...own, why: 'fork' as const, stored_bytes: 0 }
   return db.insertInto('checkpoints').values(row).returningAll().executeTakeFirstOrThrow()
 }

@@ -16,7 +16,6 @@ export interface CommitCheckpointArgs {
   readonly epoch: number
   readonly now: string
   readonly why: CheckpointCause
-  readonly expiresAt: string | null
   /** How many checkpoints the session may have with this one, at least 1; the oldest go. */
   readonly keep: number
   /** What the files go with: `getCheckpointPlace`, asked when they stood still. */
@@ -89,7 +88,6 @@ export async function commitCheckpoint(
       entries: archive.entries,
       bytes: archive.bytes,
       stored_bytes: archive.storedBytes,
-      expires_at: args.expiresAt,
       is_damaged: 0,
     })
     .returningAll()

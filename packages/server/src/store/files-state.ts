@@ -1,10 +1,9 @@
 /** Where a session's files are, and how well they fit its conversation. */
 import { BerthError } from '@berth/protocol'
 import { toTree } from '../domain/checkpoint.ts'
+import { waitsForClient } from '../domain/session.ts'
 import { findNewestCheckpoint } from './checkpoints.ts'
-import { stopReason } from '@berth/protocol/api/event'
-import type { SessionRow } from './session-log.ts'
-import { SessionLog } from './session-log.ts'
+import { SessionLog, type SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
 
 /** What a new sandbox of the session has of its files. */
@@ -21,7 +20,7 @@ export async function findFilesState(db: Db, session: Pick<SessionRow, 'id' | 'i
   const checkpoint = await findNewestCheckpoint(db, { sessionId: session.id })
   if (checkpoint === undefined) return { type: 'gone' }
   if (session.is_changed === 1) return { type: 'older', asOf: checkpoint.created_at }
-  return { type: toTree(checkpoint).roots.length === 1 ? 'outputs' : 'kept' }
+  return { type: toTree(checkpoint).roots.some(({ name }) => name === 'workspace') ? 'kept' : 'outputs' }
 }
 
 /** From when the files are that a new sandbox has where they are older than the conversation. */
@@ -65,8 +64,7 @@ export async function noteFilesSaved(db: Db, args: SandboxKey): Promise<void> {
  */
 export async function releaseSandbox(db: Db, args: SandboxKey): Promise<boolean> {
   const { row } = await SessionLog.load(db, args)
-  const isWaiting = row.stop_reason !== null && stopReason.parse(JSON.parse(row.stop_reason)).type === 'requires_action'
-  if (row.sandbox_id !== args.sandboxId || row.idle_since === null || isWaiting) return false
+  if (row.sandbox_id !== args.sandboxId || row.idle_since === null || waitsForClient(row)) return false
   if (await hasWork(db, row.id)) return false
   await db.deleteFrom('outbox').where('session_id', '=', row.id).execute()
   const change = { sandbox_id: null, opened: null, files_in: null, is_changed: 0 }

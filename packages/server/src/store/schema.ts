@@ -131,7 +131,6 @@ export interface Database {
     entries: number
     bytes: number
     stored_bytes: number
-    expires_at: string | null
     is_damaged: number
   }
   requests: {
