@@ -126,6 +126,7 @@ class Actors implements AsyncDisposable {
     this.#actors.delete(sessionId)
     void actor?.stop()
     this.#deps.leases.forget(sessionId)
+    this.#deps.rests.forget(sessionId)
     if (sandboxId !== null) this.sandboxes.releaseSoon(sandboxId)
   }
 

@@ -1,14 +1,18 @@
 /** Single files of a session: in its sandbox, by the helper there, while it has one; else in its newest checkpoint. */
 import { BerthError } from '@berth/protocol'
-import type { ArchiveNode, ArchiveReply } from '@berth/protocol/archive'
+import type { ArchiveNode, ArchiveRequest } from '@berth/protocol/archive'
 import { posix } from 'node:path'
-import type { ArchiveChannel } from '../blobs/archive-channel.ts'
+import { Exchange, outOfPlace } from '../blobs/exchange.ts'
 import { inside } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import { archiveLink } from './archive-link.ts'
 import type { ActorDeps } from './deps.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 import { archiveJob } from './session-files.ts'
+
+/** How long the helper may take to look into a directory, and to pass a file as large as a disk on. */
+const LIST_MS = 60_000
+const TRANSFER_MS = 60 * 60_000
 
 export interface FileListing {
   readonly nodes: readonly ArchiveNode[]
@@ -23,7 +27,12 @@ export interface FileContent {
   readonly body: AsyncGenerator<Uint8Array>
 }
 
-type Reply = Exclude<ArchiveReply, { type: 'failed' }> | Uint8Array
+/** `host`: the sandbox that has the session's files now; undefined: there is none. */
+export interface FilePlace {
+  readonly row: SessionRow
+  readonly host: SandboxHost | undefined
+  readonly path: string
+}
 
 export class FileAccess {
   readonly #deps: ActorDeps
@@ -32,56 +41,48 @@ export class FileAccess {
     this.#deps = deps
   }
 
-  /** `host`: the sandbox that has the session's files now; undefined: there is none. `not_found` when nothing is at the path. */
-  async list(
-    at: { readonly row: SessionRow; readonly host: SandboxHost | undefined; readonly path: string },
-    limit: number,
-    signal: AbortSignal,
-  ): Promise<FileListing> {
-    const path = absolute(at.path)
-    if (at.host === undefined) {
-      const checkpoint = await this.#checkpoint(at.row, path)
-      const args = { workspaceId: at.row.workspace_id, checkpoint, path, limit }
+  /** `not_found` when nothing is at the path. */
+  async list({ row, host, path }: FilePlace, limit: number, signal: AbortSignal): Promise<FileListing> {
+    const at = absolute(path)
+    if (host === undefined) {
+      const checkpoint = await this.#checkpoint(row, at)
+      const args = { workspaceId: row.workspace_id, checkpoint, path: at, limit }
       const { nodes, is_truncated } = await this.#deps.archives.listFiles(args)
       return { nodes, isTruncated: is_truncated, checkpointId: checkpoint }
     }
-    await using channel = await open(at.row, at.host, signal)
-    await channel.send({ type: 'list', path, limit })
-    const reply = await receive(channel, signal)
-    if (reply instanceof Uint8Array || reply.type !== 'nodes') throw strange()
+    await using asking = await ask(row, host, within(LIST_MS, signal))
+    await asking.exchange.sendAll(one({ type: 'list', path: at, limit }))
+    const reply = await asking.exchange.receive()
+    if (reply instanceof Uint8Array || reply.type !== 'nodes') throw outOfPlace(reply)
     return { nodes: reply.nodes, isTruncated: reply.is_truncated, checkpointId: null }
   }
 
   /** The body is read as it is taken, and has to be taken or returned. */
-  async read(
-    at: { readonly row: SessionRow; readonly host: SandboxHost | undefined; readonly path: string },
-    signal: AbortSignal,
-  ): Promise<FileContent> {
-    const path = absolute(at.path)
-    if (at.host === undefined) {
-      const checkpoint = await this.#checkpoint(at.row, path)
-      return this.#deps.archives.readFile({ workspaceId: at.row.workspace_id, checkpoint, path })
+  async read({ row, host, path }: FilePlace, signal: AbortSignal): Promise<FileContent> {
+    const at = absolute(path)
+    if (host === undefined) {
+      const checkpoint = await this.#checkpoint(row, at)
+      return this.#deps.archives.readFile({ workspaceId: row.workspace_id, checkpoint, path: at })
     }
     await using opened = new AsyncDisposableStack()
-    const channel = opened.use(await open(at.row, at.host, signal))
-    await channel.send({ type: 'read', path, start: 0, length: null })
-    const head = await receive(channel, signal)
-    if (head instanceof Uint8Array || head.type !== 'file') throw strange()
+    const { exchange } = opened.use(await ask(row, host, within(TRANSFER_MS, signal)))
+    await exchange.sendAll(one({ type: 'read', path: at, start: 0, length: null }))
+    const head = await exchange.receive()
+    if (head instanceof Uint8Array || head.type !== 'file') throw outOfPlace(head)
     const { size, modified } = head.node
-    return { size, modified, body: bytesOf(channel, opened.move(), signal) }
+    return { size, modified, body: bytesOf(exchange, opened.move()) }
   }
 
   async write(
-    at: { readonly row: SessionRow; readonly host: SandboxHost; readonly path: string },
+    { row, host, path }: FilePlace & { readonly host: SandboxHost },
     content: { readonly mode: number; readonly body: AsyncIterable<Uint8Array> },
     signal: AbortSignal,
   ): Promise<void> {
-    await using channel = await open(at.row, at.host, signal)
-    await channel.send({ type: 'write', path: absolute(at.path), mode: content.mode })
-    for await (const bytes of content.body) await channel.send(bytes)
-    await channel.send({ type: 'end' })
-    const reply = await receive(channel, signal)
-    if (reply instanceof Uint8Array || reply.type !== 'done') throw strange()
+    await using asking = await ask(row, host, within(TRANSFER_MS, signal))
+    const head: ArchiveRequest = { type: 'write', path: absolute(path), mode: content.mode }
+    await asking.exchange.sendAll(written(head, content.body))
+    const reply = await asking.exchange.receive()
+    if (reply instanceof Uint8Array || reply.type !== 'done') throw outOfPlace(reply)
   }
 
   async #checkpoint(row: SessionRow, path: string): Promise<string> {
@@ -91,53 +92,49 @@ export class FileAccess {
   }
 }
 
-async function open(row: SessionRow, host: SandboxHost, signal: AbortSignal): Promise<ArchiveChannel> {
-  return archiveLink(await host.channel(archiveJob(row, false), signal))
-}
-
-async function receive(channel: ArchiveChannel, signal: AbortSignal): Promise<Reply> {
-  const reply = await channel.read(signal)
-  if (reply === undefined) throw new BerthError('unavailable', 'the sandbox ended before it answered')
-  if (reply instanceof Uint8Array || reply.type !== 'failed') return reply
-  throw explain(reply)
-}
-
-function explain({ code, message }: Extract<ArchiveReply, { type: 'failed' }>): BerthError {
-  switch (code) {
-    case 'not_found':
-      return new BerthError('not_found', message)
-    case 'not_file':
-    case 'denied':
-      return new BerthError('invalid_request', message)
-    case 'limit':
-      return new BerthError('too_large', message)
-    case 'full':
-    case 'io':
-    case 'bad_archive':
-      return new BerthError('unavailable', message)
-    default:
-      return code satisfies never
+async function ask(
+  row: SessionRow,
+  host: SandboxHost,
+  signal: AbortSignal,
+): Promise<AsyncDisposable & { readonly exchange: Exchange }> {
+  const channel = archiveLink(await host.channel(archiveJob(row, false), signal))
+  const exchange = new Exchange(channel, signal)
+  return {
+    exchange,
+    [Symbol.asyncDispose]: async () => {
+      exchange[Symbol.dispose]()
+      await channel[Symbol.asyncDispose]()
+    },
   }
 }
 
-async function* bytesOf(
-  channel: ArchiveChannel,
-  opened: AsyncDisposableStack,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+function within(ms: number, signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(ms)])
+}
+
+async function* one(request: ArchiveRequest): AsyncGenerator<ArchiveRequest> {
+  yield request
+}
+
+async function* written(
+  head: ArchiveRequest,
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<ArchiveRequest | Uint8Array> {
+  yield head
+  yield* body
+  yield { type: 'end' }
+}
+
+async function* bytesOf(exchange: Exchange, opened: AsyncDisposableStack): AsyncGenerator<Uint8Array> {
   await using _ = opened
   for (;;) {
-    const reply = await receive(channel, signal)
+    const reply = await exchange.receive()
     if (reply instanceof Uint8Array) yield reply
     else if (reply.type === 'done') return
-    else throw strange()
+    else throw outOfPlace(reply)
   }
 }
 
 function absolute(path: string): string {
   return posix.resolve(inside.workspace, path)
-}
-
-function strange(): BerthError {
-  return new BerthError('unavailable', 'the sandbox does not speak as it should about its files')
 }

@@ -23,6 +23,7 @@ import { TurnClock } from './turn-clock.ts'
 
 const MAX_QUEUED = 512
 const MAX_BATCH = 64
+const MAX_TASKS = 16
 /** After a step that failed. */
 const RETRY_MS = 1_000
 
@@ -95,7 +96,9 @@ export class SessionActor {
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
     const { signal } = this.#stopping
     if (signal.aborted) reject(new BerthError('unavailable', 'the session is not served here any more'))
-    this.#tasks.push(() => task(signal).then(resolve, reject))
+    if (this.#tasks.length >= MAX_TASKS)
+      reject(new BerthError('rate_limited', 'too much is asked of the session at once'))
+    else this.#tasks.push(() => task(signal).then(resolve, reject))
     this.#rest.interrupt()
     this.#start()
     return promise

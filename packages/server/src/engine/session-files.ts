@@ -14,6 +14,9 @@ import { toSessionConfig } from './session-config.ts'
 import { allRoots, archiveLimitsOf, rootsToSave } from './session-roots.ts'
 import { Turnstile } from './turnstile.ts'
 
+/** How long a runner may take to count processes. */
+const COUNT_MS = 30_000
+
 type SessionFilesDeps = EngineDeps & {
   readonly leases: Leases
   /** Told of workspaces in which checkpoints were removed. */
@@ -71,7 +74,7 @@ export class SessionFiles {
   async countProcesses(row: SessionRow, host: SandboxHost, signal: AbortSignal): Promise<number> {
     const { uid } = toSessionConfig(row)
     await using channel = await host.channel({ type: 'count_processes', session_id: row.id, uid }, signal)
-    const answer = await channel.read(signal)
+    const answer = await channel.read(AbortSignal.any([signal, AbortSignal.timeout(COUNT_MS)]))
     return processCount.parse(JSON.parse(typeof answer === 'string' ? answer : '')).count
   }
 
@@ -99,7 +102,9 @@ export class SessionFiles {
     const roots = rootsToSave(row, Object.keys(place.transcripts))
     const limits = archiveLimitsOf(row)
     await using channel = archiveLink(await host.channel(archiveJob(row, true), signal))
-    const args = { workspaceId: row.workspace_id, base: base?.id ?? null, roots, limits, signal }
+    // What was stored of it cannot be relied on: equal bytes are written again.
+    const isRepair = await store.findIsNewestDamaged({ sessionId: row.id })
+    const args = { workspaceId: row.workspace_id, base: base?.id ?? null, isRepair, roots, limits, signal }
     await using saved = await archives.saveArchive(channel, args)
     const key = { sessionId: row.id, epoch: await leases.epoch(row.id), now: isoNow(clock) }
     const { checkpoint, removed } = await store.commitCheckpoint({

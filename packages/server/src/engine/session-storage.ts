@@ -7,7 +7,7 @@ import type { Fork } from '../store/fork-session.ts'
 import type { Once } from '../store/run-once.ts'
 import type { SessionRow } from '../store/session-log.ts'
 import { isoNow } from './deps.ts'
-import { FileAccess, type FileContent, type FileListing } from './file-access.ts'
+import { FileAccess, type FileContent, type FileListing, type FilePlace } from './file-access.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 import type { Sandboxes } from './sandboxes.ts'
 import type { SessionActor, SessionDeps } from './session-actor.ts'
@@ -23,8 +23,6 @@ export interface SessionStorageParts {
   readonly sandboxes: Sandboxes
   actorOf(sessionId: string): SessionActor
 }
-
-type FilePlace = Parameters<FileAccess['read']>[0]
 
 const DEFAULT_MODE = 0o644
 

@@ -52,6 +52,18 @@ export async function findNewestCheckpoint(
   return query.orderBy('ord', 'desc').limit(1).executeTakeFirst()
 }
 
+/** Whether the last checkpoint that the session took is known to be damaged. */
+export async function findIsNewestDamaged(db: Db, args: { sessionId: string }): Promise<boolean> {
+  const newest = await db
+    .selectFrom('checkpoints')
+    .select('is_damaged')
+    .where('session_id', '=', args.sessionId)
+    .orderBy('ord', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return newest?.is_damaged === 1
+}
+
 export async function listCheckpoints(
   db: Db,
   args: { workspaceId: string; sessionId: string; window: Window },

@@ -115,6 +115,7 @@ async function findPoint(db: Db, source: SessionRow, body: ForkSessionBody): Pro
   if (checkpoint_id !== undefined) {
     const checkpoint = await findCheckpoint(db, { workspaceId: source.workspace_id, id: checkpoint_id })
     if (checkpoint?.session_id !== source.id) throw notFound('checkpoint', checkpoint_id)
+    if (checkpoint.is_damaged === 1) throw invalid('checkpoint_id', 'is damaged; fork at another')
     const rest = await findRest(db, source.id, checkpoint.seq)
     if (rest === undefined) throw invalid('checkpoint_id', 'was taken within a turn; fork at another')
     return { place: checkpoint.seq, rest, transcripts: toTranscriptSizes(checkpoint), checkpoint }
