@@ -1,0 +1,96 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { checkpointsOf } from '../../harness/berth-api.ts'
+import { tool } from '../../harness/message.ts'
+import { messagesOf, ofType } from '../../harness/reading.ts'
+import { SessionSandbox } from '../../harness/session-sandbox.ts'
+import { startKillableBerth, type TestBerth } from '../../harness/test-berth.ts'
+import { waitUntil } from '../../harness/wait-until.ts'
+
+const bash = (command: string): string => tool('Bash', { command })
+
+async function createSession(berth: TestBerth): Promise<string> {
+  const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'hybrid', idle_timeout: 0 } } }
+  const environment = await berth.createEnvironment({ config })
+  return (await berth.createSession({ environment_id: environment.id })).id
+}
+
+/** A turn, at whose end the sandbox is put away. */
+async function work(berth: TestBerth, id: string, prompt: string, command: string): Promise<string[]> {
+  const turn = await berth.runTurn(id, [prompt, bash(command), '::next', '::text {{result}}'])
+  await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
+  return messagesOf(turn)
+}
+
+async function packsOf(berth: TestBerth): Promise<string[]> {
+  const entries = await readdir(join(berth.dir, 'blobs'), { recursive: true, withFileTypes: true })
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+}
+
+async function damage(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const bytes = await readFile(path)
+    await writeFile(path, bytes.fill(0x55, Math.floor(bytes.length / 2)))
+  }
+}
+
+function told(berth: TestBerth, prompt: string): string {
+  return JSON.stringify(berth.modelCalls(prompt)[0]?.last_user)
+}
+
+describe('a checkpoint whose bytes are damaged', () => {
+  test('is named, and the one before it is used; what is saved from then on is whole', async () => {
+    await using berth = await startKillableBerth()
+    const id = await createSession(berth)
+    await work(berth, id, 'One', 'echo one > one')
+    const before = new Set(await packsOf(berth))
+    await work(berth, id, 'Two', 'echo two > two')
+    const [second, first] = await checkpointsOf(berth, id)
+    // The server keeps what it has just read.
+    await berth.server.restart()
+    await damage((await packsOf(berth)).filter((path) => !before.has(path)))
+    await using events = await berth.watch(id)
+    expect(await work(berth, id, 'Three', 'cat one; ls; echo two > two')).toEqual(['one\none'])
+    expect(ofType(events.events, 'session.error').map(({ error }) => error.message)).toEqual([
+      expect.stringContaining(`${second?.id} is damaged`),
+    ])
+    expect(told(berth, 'Three')).toContain(`files are as they were at ${first?.created_at}`)
+    await berth.server.restart()
+    // The same bytes as the damaged ones: they were not taken for those.
+    expect(await work(berth, id, 'Four', 'cat one two')).toEqual(['one\ntwo'])
+    const body = JSON.stringify({ checkpoint_id: second?.id })
+    const headers = { 'content-type': 'application/json' }
+    const fork = await berth.fetch(`/berth/v1/sessions/${id}/fork`, { method: 'POST', headers, body })
+    expect([fork.status, await fork.text()]).toEqual([400, expect.stringContaining('checkpoint_id: is damaged')])
+    await berth.assertClean()
+  })
+
+  test('and all before it, too: the session goes on without files, and says so', async () => {
+    await using berth = await startKillableBerth()
+    const id = await createSession(berth)
+    await work(berth, id, 'One', 'echo one > one')
+    await berth.server.restart()
+    await damage(await packsOf(berth))
+    expect(await work(berth, id, 'Two', 'ls | wc -l')).toEqual(['0'])
+    expect(told(berth, 'Two')).toContain('files that were written in the old one are gone')
+    await berth.assertClean()
+  })
+})
+
+test('a workspace over its limits: the session says why, keeps its sandbox, and is saved when it fits', async () => {
+  await using berth = await startKillableBerth()
+  const id = await createSession(berth)
+  await using events = await berth.watch(id)
+  // Sparse: it takes no room on the disk, and counts in full.
+  await berth.runTurn(id, ['Big', bash('echo note > note; truncate -s 40G big'), '::next', '::text Done.'])
+  const error = await events.until('it says why', () => events.all('session.error')[0])
+  expect(error.error.message).toMatch(/could not be saved, its sandbox stays: .*\/workspace\/big/)
+  const { pid } = await (await SessionSandbox.of(berth.traces, id)).cli()
+  const turn = await berth.runTurn(id, ['Look', bash('cat note; rm big'), '::next', '::text {{result}}'])
+  expect(messagesOf(turn)).toEqual(['note'])
+  expect(pid).toBeGreaterThan(0)
+  await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
+  expect(await work(berth, id, 'After', 'cat note')).toEqual(['note'])
+  await berth.assertClean()
+})
