@@ -1,4 +1,7 @@
 /** Makes a POST, under its key or marked as a repeat, until it is answered, whatever dies meanwhile, and notes every answer. */
+import { once } from 'node:events'
+import { Agent, IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventSendParams } from '@anthropic-ai/sdk/resources/beta/sessions/events'
 import { z } from 'zod'
@@ -51,14 +54,47 @@ async function tryOnce(
   { sessionId, name, body }: { sessionId: string; name: Record<string, string>; body: string },
   signal: AbortSignal,
 ): Promise<Post['answers'][number] | undefined> {
-  const headers = { 'content-type': 'application/json', ...name }
+  const url = new URL(`/v1/sessions/${sessionId}/events`, berth.server.url)
+  const authorization = `Bearer ${berth.server.apiKey}`
   try {
-    const answer = await berth.fetch(`/v1/sessions/${sessionId}/events`, { method: 'POST', headers, body, signal })
-    const json: unknown = await answer.json()
+    const answer = await exchange(url, {
+      headers: { authorization, 'content-type': 'application/json', ...name },
+      body,
+      signal,
+    })
     if (answer.status >= 500) return undefined
-    const ids = answer.status === 200 ? accepted.parse(json).data.map(({ id }) => id) : []
+    const ids = answer.status === 200 ? accepted.parse(JSON.parse(answer.body)).data.map(({ id }) => id) : []
     return { status: answer.status, ids }
   } catch {
     return undefined
+  }
+}
+
+interface Exchange {
+  readonly headers: Record<string, string>
+  readonly body: string
+  readonly signal: AbortSignal
+}
+
+/**
+ * On a connection of its own, which is reset when the signal aborts: the server can tell that the client has not read its answer. `fetch`
+ * would close it as one does that has.
+ */
+async function exchange(url: URL, { headers, body, signal }: Exchange): Promise<{ status: number; body: string }> {
+  const agent = new Agent({ keepAlive: true })
+  const sent = request(url, { method: 'POST', headers, agent })
+  const reset = (): void => {
+    sent.socket?.resetAndDestroy()
+    sent.destroy(new Error('given up'))
+  }
+  try {
+    signal.throwIfAborted()
+    signal.addEventListener('abort', reset, { once: true })
+    sent.end(body)
+    const [answer] = z.tuple([z.instanceof(IncomingMessage)]).parse(await once(sent, 'response'))
+    return { status: answer.statusCode ?? 0, body: await text(answer) }
+  } finally {
+    signal.removeEventListener('abort', reset)
+    agent.destroy()
   }
 }

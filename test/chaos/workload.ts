@@ -28,14 +28,18 @@ export interface Workload {
 /** Resolves when the last turn is over. */
 export async function talk(workload: Workload): Promise<void> {
   const client = new Talker(workload)
-  // A session that has done nothing yet goes on: what nothing happened to shows nothing.
-  for (let n = 1; !workload.isOver() || !workload.record.lists.at(-1)?.some(isResult);) {
+  for (let n = 1; goesOn(workload);) {
     const turn = turnOf(workload.plan, workload.session, n++)
     await client.say(turn)
     if (turn.isFollowedAtOnce) await client.say(turnOf(workload.plan, workload.session, n++))
     if (turn.interruptAfterMs !== null) await client.interrupt(turn.prompt, turn.interruptAfterMs)
     await client.untilIdle()
   }
+}
+
+/** A session that has done nothing yet goes on in any case: what nothing happened to shows nothing. */
+function goesOn(workload: Workload): boolean {
+  return !workload.isOver() || workload.record.lists.at(-1)?.some(isResult) !== true
 }
 
 class Talker {
