@@ -87,16 +87,18 @@ async function inSandbox(field: Field, act: (sandbox: SessionSandbox) => Promise
 /** With the disk go the effects: they are read while nothing in the sandbox can add to them. */
 async function inStandstill(sandbox: SessionSandbox, record: SessionRecord, act: () => boolean): Promise<boolean> {
   const stopped: HostProcess[] = []
-  // Twice: what was being started the first time stands there the second time.
-  for (let round = 0; round < 2; round++) {
-    for (const process of await sandbox.processes()) {
-      if (end(process.pid, 'SIGSTOP')) stopped.push(process)
+  try {
+    // Twice: what was being started the first time stands there the second time.
+    for (let round = 0; round < 2; round++) {
+      for (const process of await sandbox.processes()) {
+        if (end(process.pid, 'SIGSTOP')) stopped.push(process)
+      }
     }
+    await record.readEffects(sandbox)
+    return act()
+  } finally {
+    for (const { pid } of stopped) end(pid, 'SIGCONT')
   }
-  await record.readEffects(sandbox)
-  const struck = act()
-  for (const { pid } of stopped) end(pid, 'SIGCONT')
-  return struck
 }
 
 function patience(signal: AbortSignal): AbortSignal {
