@@ -135,6 +135,7 @@ test('a description shows what is named, and when what was killed', () => {
     lists: [],
     streams: [],
     resumed: [],
+    forks: [],
     sdkNumbers: [],
     effects: {},
     finalList: log,

@@ -1,12 +1,10 @@
 /** Makes a POST, under its key or marked as a repeat, until it is answered, whatever dies meanwhile, and notes every answer. */
-import { once } from 'node:events'
-import { Agent, IncomingMessage, request } from 'node:http'
-import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventSendParams } from '@anthropic-ai/sdk/resources/beta/sessions/events'
 import { z } from 'zod'
 import type { TestBerth } from '../harness/test-berth.ts'
 import type { Post } from './evidence.ts'
+import { exchange } from './exchange.ts'
 import type { SessionRecord } from './recorder.ts'
 
 export interface Manner {
@@ -22,12 +20,12 @@ const AGAIN_MS = 100
 /** Answers whether the event was accepted. */
 export async function post(
   berth: TestBerth,
-  record: SessionRecord,
+  session: Pick<SessionRecord, 'id' | 'posts'>,
   what: { post: Omit<Post, 'answers'>; event: EventSendParams['events'][number]; manner: Manner; signal: AbortSignal },
 ): Promise<boolean> {
   const { manner, signal } = what
   const noted: Post = { ...what.post, answers: [] }
-  record.posts.push(noted)
+  session.posts.push(noted)
   const body = JSON.stringify({ events: [what.event] })
   let { abandonAfterMs } = manner
   for (let left = manner.isRepeated ? 2 : 1, tries = 0; left > 0; tries++) {
@@ -36,7 +34,7 @@ export async function post(
     const name: Record<string, string> = manner.isMarked
       ? { 'x-stainless-retry-count': String(tries) }
       : { 'idempotency-key': noted.key }
-    const answer = await tryOnce(berth, { sessionId: record.id, name, body }, limit)
+    const answer = await tryOnce(berth, { sessionId: session.id, name, body }, limit)
     signal.throwIfAborted()
     if (answer === undefined) {
       await sleep(AGAIN_MS, undefined, { signal })
@@ -54,11 +52,10 @@ async function tryOnce(
   { sessionId, name, body }: { sessionId: string; name: Record<string, string>; body: string },
   signal: AbortSignal,
 ): Promise<Post['answers'][number] | undefined> {
-  const url = new URL(`/v1/sessions/${sessionId}/events`, berth.server.url)
-  const authorization = `Bearer ${berth.server.apiKey}`
   try {
-    const answer = await exchange(url, {
-      headers: { authorization, 'content-type': 'application/json', ...name },
+    const answer = await exchange(berth.server, {
+      path: `/v1/sessions/${sessionId}/events`,
+      headers: name,
       body,
       signal,
     })
@@ -67,34 +64,5 @@ async function tryOnce(
     return { status: answer.status, ids }
   } catch {
     return undefined
-  }
-}
-
-interface Exchange {
-  readonly headers: Record<string, string>
-  readonly body: string
-  readonly signal: AbortSignal
-}
-
-/**
- * On a connection of its own, which is reset when the signal aborts: the server can tell that the client has not read its answer. `fetch`
- * would close it as one does that has.
- */
-async function exchange(url: URL, { headers, body, signal }: Exchange): Promise<{ status: number; body: string }> {
-  const agent = new Agent({ keepAlive: true })
-  const sent = request(url, { method: 'POST', headers, agent })
-  const reset = (): void => {
-    sent.socket?.resetAndDestroy()
-    sent.destroy(new Error('given up'))
-  }
-  try {
-    signal.throwIfAborted()
-    signal.addEventListener('abort', reset, { once: true })
-    sent.end(body)
-    const [answer] = z.tuple([z.instanceof(IncomingMessage)]).parse(await once(sent, 'response'))
-    return { status: answer.statusCode ?? 0, body: await text(answer) }
-  } finally {
-    signal.removeEventListener('abort', reset)
-    agent.destroy()
   }
 }
