@@ -13,6 +13,7 @@ import { EventCollector, type StreamEvent } from './event-collector.ts'
 import { MachineTraces } from './machine-traces.ts'
 import { type Content, message } from './message.ts'
 import { endSession } from './end-session.ts'
+import { waitUntil } from './wait-until.ts'
 
 export type AgentParams = Anthropic.Beta.AgentCreateParams
 export type EnvironmentParams = Anthropic.Beta.EnvironmentCreateParams
@@ -83,6 +84,17 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
     return session
   }
 
+  /** In an environment of its own, with what Berth adds to those: `{ lifecycle: { type: 'ephemeral' } }`. */
+  async createSessionWith(
+    environment: Readonly<Record<string, unknown>>,
+    overrides: Partial<SessionParams> = {},
+  ): Promise<Anthropic.Beta.BetaManagedAgentsSession> {
+    // What the official client does not know of travels along.
+    const config = { type: 'cloud' as const, berth: environment }
+    const { id: environment_id } = await this.createEnvironment({ config })
+    return await this.createSession({ ...overrides, environment_id })
+  }
+
   /** A session that was made otherwise ends with the others. */
   adopt(sessionId: string): void {
     this.#sessions.add(sessionId)
@@ -121,6 +133,11 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
   /** Model calls for the prompt with this first line. */
   modelCalls(firstLine: string): RequestRecord[] {
     return this.model.requests().filter(({ prompt }) => prompt === firstLine)
+  }
+
+  /** Resolves when no session has a sandbox. */
+  async untilPutAway(): Promise<void> {
+    await waitUntil('all sandboxes are put away', async () => (await this.traces.ofSandboxes()).length === 0)
   }
 
   /** Deletes every session that was made here, running ones too. */
