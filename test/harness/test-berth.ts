@@ -13,7 +13,6 @@ import { EventCollector, type StreamEvent } from './event-collector.ts'
 import { MachineTraces } from './machine-traces.ts'
 import { type Content, message } from './message.ts'
 import { endSession } from './end-session.ts'
-import { waitUntil } from './wait-until.ts'
 
 export type AgentParams = Anthropic.Beta.AgentCreateParams
 export type EnvironmentParams = Anthropic.Beta.EnvironmentCreateParams
@@ -137,7 +136,7 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
 
   /** Resolves when no session has a sandbox. */
   async untilPutAway(): Promise<void> {
-    await waitUntil('all sandboxes are put away', async () => (await this.traces.ofSandboxes()).length === 0)
+    await this.traces.untilNone(AbortSignal.timeout(45_000))
   }
 
   /** Deletes every session that was made here, running ones too. */
