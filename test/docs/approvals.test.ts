@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { continuationText } from '@berth/server/domain/turn/recovery'
 import { expect, it } from 'vitest'
 import { endSession } from '../harness/end-session.ts'
-import { tool } from '../harness/message.ts'
+import { bash } from '../harness/message.ts'
 import { startTestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 import { exampleProject } from './example-project.ts'
@@ -19,7 +19,6 @@ it('the guide to approvals quotes what the agent is told', () => {
 it('its example runs as it stands, and its answers find the session without a sandbox', async () => {
   await using berth = await startTestBerth()
   await using dir = await exampleProject(blocksOf(page, 'ts')[0] ?? '')
-  const bash = (command: string): string => tool('Bash', { command })
   const task = ['Work', bash('echo yes'), bash('echo no'), '::next', '::text {{result:1}}'].join('\n')
   const env = { PATH: process.env.PATH, BERTH_URL: berth.server.url, BERTH_API_KEY: berth.server.apiKey }
   const child = spawn(process.execPath, ['example.ts', task], { cwd: dir.path, env })
@@ -32,7 +31,7 @@ it('its example runs as it stands, and its answers find the session without a sa
     ['echo no', 'n\n'],
   ] as const) {
     await waitUntil(`${call} is asked for`, () => out.includes(`${call}"}? (y/n)`))
-    await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
+    await berth.untilPutAway()
     child.stdin.write(answer)
   }
   expect([await closed, err]).toEqual([[0, null], ''])

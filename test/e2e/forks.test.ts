@@ -1,11 +1,10 @@
 import { describe, expect } from 'vitest'
 import { checkpointsOf, fork, takeCheckpoint } from '../harness/berth-api.ts'
-import { tool } from '../harness/message.ts'
+import { bash } from '../harness/message.ts'
 import { messagesOf, onlyOf } from '../harness/reading.ts'
 import { story } from '../harness/story.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
 
-const bash = (command: string): string => tool('Bash', { command })
 const say = ['::next', '::text {{turns}} {{prompt:1}}: {{result}}']
 
 /** Two turns, each with a file of its own, and a checkpoint behind each. */

@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import { checkpointsOf } from '../harness/berth-api.ts'
 import type { EventCollector } from '../harness/event-collector.ts'
-import { tool } from '../harness/message.ts'
+import { bash, tool } from '../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { story } from '../harness/story.ts'
@@ -9,16 +9,8 @@ import type { AgentParams, TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 
 async function createSession(berth: TestBerth, lifecycle: Record<string, unknown>): Promise<string> {
-  const config = { type: 'cloud' as const, berth: { lifecycle } }
-  const environment = await berth.createEnvironment({ config })
-  return (await berth.createSession({ environment_id: environment.id })).id
+  return (await berth.createSessionWith({ lifecycle })).id
 }
-
-async function untilPutAway(berth: TestBerth): Promise<void> {
-  await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
-}
-
-const bash = (command: string): string => tool('Bash', { command })
 
 /** What the newest model request for that prompt was told besides it. */
 function toldIn(berth: TestBerth, prompt: string): string {
@@ -32,7 +24,7 @@ describe('a hybrid session', () => {
       'echo one > note; mkdir -p deep/er; ln -s ../note deep/link; echo two > ~/own; echo out > /mnt/session/outputs/o; echo gone > /tmp/t'
     await berth.runTurn(id, ['First', bash(work), '::next', '::text Done.'])
     for (const prompt of ['Second', 'Third']) {
-      await untilPutAway(berth)
+      await berth.untilPutAway()
       const look = bash('cat note deep/link ~/own /mnt/session/outputs/o; ls deep /tmp')
       const turn = await berth.runTurn(id, [prompt, look, '::next', '::text {{prompt:1}}: {{result}}'])
       expect(messagesOf(turn)).toEqual(['First: one\none\ntwo\nout\n/tmp:\n\ndeep:\ner\nlink'])
@@ -94,7 +86,7 @@ describe('processes that the agent left running', () => {
     await berth.send(id, ['First', bash(start), '::next', '::text Started.'])
     await events.turn()
     await (await SessionSandbox.of(berth.traces, id)).tool('left-running')
-    await untilPutAway(berth)
+    await berth.untilPutAway()
     const ended = await events.until('their end is told', () =>
       events.events.find(({ type }: { type: string }) => type === 'berth.processes_ended'),
     )
@@ -118,10 +110,8 @@ describe('a session that waits for an answer', () => {
     'is put away after a while, and goes on in another sandbox: %s',
     async ([type], { berth }) => {
       const lifecycle = { type, approval_hold: 0, idle_timeout: 600 }
-      const config = { type: 'cloud' as const, berth: { lifecycle } }
-      const environment = await berth.createEnvironment({ config })
       const agent = await berth.createAgent({ tools })
-      const { id } = await berth.createSession({ agent: agent.id, environment_id: environment.id })
+      const { id } = await berth.createSessionWith({ lifecycle }, { agent: agent.id })
       await using events = await berth.watch(id)
       await berth.send(id, [
         'Ask',
@@ -137,7 +127,7 @@ describe('a session that waits for an answer', () => {
       const answered: string[] = []
       for (const expected of [2, 1]) {
         const calls = await events.until('it asks', () => newCalls(events, answered, expected))
-        await untilPutAway(berth)
+        await berth.untilPutAway()
         expect((await berth.client.beta.sessions.retrieve(id)).status).toBe('idle')
         answered.push(...calls)
         const allow = { type: 'user.tool_confirmation' as const, result: 'allow' as const }
@@ -164,7 +154,7 @@ describe('an ephemeral session', () => {
     const id = await createSession(berth, { type: 'ephemeral' })
     const work = 'echo report > /mnt/session/outputs/report.txt; echo scratch > scratch'
     await berth.runTurn(id, ['First', bash(work), '::next', '::text Done.'])
-    await untilPutAway(berth)
+    await berth.untilPutAway()
     const answer = await berth.fetch(`/berth/v1/sessions/${id}/files/content?path=/mnt/session/outputs/report.txt`)
     expect(await answer.text()).toBe('report\n')
     const turn = await berth.runTurn(id, [

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { contentPath } from '../harness/berth-api.ts'
-import { tool } from '../harness/message.ts'
+import { bash } from '../harness/message.ts'
 import { otherWorkspaceKey } from '../harness/other-workspace.ts'
 import { askPort, openPort, signPort, webSocketTo } from '../harness/port-client.ts'
 import { messagesOf } from '../harness/reading.ts'
@@ -14,7 +14,6 @@ import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { story } from '../harness/story.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
 
-const bash = (command: string): string => tool('Bash', { command })
 const echo = z.object({
   method: z.string(),
   url: z.string(),
@@ -26,9 +25,7 @@ const node = '/opt/berth/node'
 
 /** A session in whose sandbox `port-server.mjs` listens on port 8000. */
 async function serving(berth: TestBerth): Promise<string> {
-  const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'long_running' } } }
-  const environment = await berth.createEnvironment({ config })
-  const { id } = await berth.createSession({ environment_id: environment.id })
+  const { id } = await berth.createSessionWith({ lifecycle: { type: 'long_running' } })
   const program = await readFile(join(import.meta.dirname, 'port-server.mjs'))
   const { status } = await berth.fetch(contentPath(id, 'server.mjs'), { method: 'PUT', body: program })
   expect(status).toBe(200)

@@ -15,10 +15,7 @@ import { waitUntil } from '../harness/wait-until.ts'
 type Policy = 'continue' | 'rerun' | 'stop'
 
 async function sessionWith(berth: TestBerth, on_interrupted_turn: Policy): Promise<string> {
-  // What the official client does not know of travels along.
-  const config = { type: 'cloud' as const, berth: { on_interrupted_turn } }
-  const environment = await berth.createEnvironment({ config })
-  return (await berth.createSession({ environment_id: environment.id })).id
+  return (await berth.createSessionWith({ on_interrupted_turn })).id
 }
 
 /** One file whose lines count how often a tool really ran. */

@@ -1,12 +1,9 @@
 import { describe, expect } from 'vitest'
 import { contentPath, filesOf, takeCheckpoint } from '../harness/berth-api.ts'
-import { tool } from '../harness/message.ts'
+import { bash } from '../harness/message.ts'
 import { messagesOf } from '../harness/reading.ts'
 import { story } from '../harness/story.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
-import { waitUntil } from '../harness/wait-until.ts'
-
-const bash = (command: string): string => tool('Bash', { command })
 
 async function read(berth: TestBerth, id: string, path: string): Promise<{ status: number; body: string }> {
   const answer = await berth.fetch(contentPath(id, path))
@@ -18,11 +15,9 @@ async function write(berth: TestBerth, id: string, path: string, body: string): 
 }
 
 async function putAway(berth: TestBerth): Promise<{ id: string }> {
-  const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'hybrid', idle_timeout: 0 } } }
-  const environment = await berth.createEnvironment({ config })
-  const { id } = await berth.createSession({ environment_id: environment.id })
+  const { id } = await berth.createSessionWith({ lifecycle: { type: 'hybrid', idle_timeout: 0 } })
   await berth.runTurn(id, ['First', bash('mkdir d; printf hello > d/f; ln -s f d/l'), '::next', '::text Done.'])
-  await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
+  await berth.untilPutAway()
   return { id }
 }
 

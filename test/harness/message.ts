@@ -16,3 +16,8 @@ export function message(content: Content): BetaManagedAgentsUserMessageEventPara
 export function tool(name: string, input: object = {}): string {
   return `::tool ${name} ${JSON.stringify(input)}`
 }
+
+/** A tool call that runs a command in the sandbox. */
+export function bash(command: string): string {
+  return tool('Bash', { command })
+}

@@ -83,6 +83,17 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
     return session
   }
 
+  /** In an environment of its own, with what Berth adds to those: `{ lifecycle: { type: 'ephemeral' } }`. */
+  async createSessionWith(
+    environment: Readonly<Record<string, unknown>>,
+    overrides: Partial<SessionParams> = {},
+  ): Promise<Anthropic.Beta.BetaManagedAgentsSession> {
+    // What the official client does not know of travels along.
+    const config = { type: 'cloud' as const, berth: environment }
+    const { id: environment_id } = await this.createEnvironment({ config })
+    return await this.createSession({ ...overrides, environment_id })
+  }
+
   /** A session that was made otherwise ends with the others. */
   adopt(sessionId: string): void {
     this.#sessions.add(sessionId)
@@ -121,6 +132,11 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
   /** Model calls for the prompt with this first line. */
   modelCalls(firstLine: string): RequestRecord[] {
     return this.model.requests().filter(({ prompt }) => prompt === firstLine)
+  }
+
+  /** Resolves when no session has a sandbox. */
+  async untilPutAway(): Promise<void> {
+    await this.traces.untilNone(AbortSignal.timeout(45_000))
   }
 
   /** Deletes every session that was made here, running ones too. */

@@ -26,10 +26,10 @@ beforeAll(async () => {
     requireKey: MODEL_KEY,
     prepare: (dataDir) => writeApiKey(dataDir, API_KEY),
   })
-  const config = { type: 'cloud' as const, berth: { resources: { disk_mib: 256 }, model_retries: 0 } }
-  const { id: environment_id } = await berth.createEnvironment({ config })
-  environmentId = environment_id
-  ;({ id } = await berth.createSession({ environment_id }))
+  ;({ id, environment_id: environmentId } = await berth.createSessionWith({
+    resources: { disk_mib: 256 },
+    model_retries: 0,
+  }))
   const turn = await berth.runTurn(id, ['Hello', '::text The key works.'])
   expect(messagesOf(turn)).toEqual(['The key works.'])
   sandbox = await SessionSandbox.of(berth.traces, id)

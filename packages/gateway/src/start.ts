@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
+import { getCompileCacheDir } from 'node:module'
 import { mkdir, open, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { BerthError, isBerthError } from '@berth/protocol/error'
@@ -49,6 +50,13 @@ export async function spawnGateway(options: SpawnGateway): Promise<SpawnedGatewa
   return { pid, controlSocket: path, started: true }
 }
 
+/** What this process takes its compiled code from, another one can, too: the gateway starts in half the time. */
+function compileCache(): Record<string, string> {
+  const dir = getCompileCacheDir()
+  // It names the part for this version of Node.
+  return dir === undefined ? {} : { NODE_COMPILE_CACHE: dirname(dir) }
+}
+
 async function launch(options: SpawnGateway, client: GatewayClient): Promise<number> {
   await mkdir(options.state, { recursive: true, mode: 0o700 })
   const logFile = join(options.state, 'gateway.log')
@@ -57,7 +65,7 @@ async function launch(options: SpawnGateway, client: GatewayClient): Promise<num
   const child = spawn(options.node, [main, '--state', options.state], {
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
-    env: options.env,
+    env: { ...compileCache(), ...options.env },
   })
   let ended: string | undefined
   child.on('error', (error) => (ended = error.message))

@@ -2,24 +2,19 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { checkpointsOf } from '../../harness/berth-api.ts'
-import { tool } from '../../harness/message.ts'
+import { bash } from '../../harness/message.ts'
 import { messagesOf, ofType } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
 import { startKillableBerth, type TestBerth } from '../../harness/test-berth.ts'
-import { waitUntil } from '../../harness/wait-until.ts'
-
-const bash = (command: string): string => tool('Bash', { command })
 
 async function createSession(berth: TestBerth): Promise<string> {
-  const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'hybrid', idle_timeout: 0 } } }
-  const environment = await berth.createEnvironment({ config })
-  return (await berth.createSession({ environment_id: environment.id })).id
+  return (await berth.createSessionWith({ lifecycle: { type: 'hybrid', idle_timeout: 0 } })).id
 }
 
 /** A turn, at whose end the sandbox is put away. */
 async function work(berth: TestBerth, id: string, prompt: string, command: string): Promise<string[]> {
   const turn = await berth.runTurn(id, [prompt, bash(command), '::next', '::text {{result}}'])
-  await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
+  await berth.untilPutAway()
   return messagesOf(turn)
 }
 
@@ -90,7 +85,7 @@ test('a workspace over its limits: the session says why, keeps its sandbox, and 
   const turn = await berth.runTurn(id, ['Look', bash('cat note; rm big'), '::next', '::text {{result}}'])
   expect(messagesOf(turn)).toEqual(['note'])
   expect(pid).toBeGreaterThan(0)
-  await waitUntil('the sandbox is put away', async () => (await berth.traces.ofSandboxes()).length === 0)
+  await berth.untilPutAway()
   expect(await work(berth, id, 'After', 'cat note')).toEqual(['note'])
   await berth.assertClean()
 })

@@ -14,9 +14,7 @@ interface Resources {
 }
 
 async function sessionWith(berth: TestBerth, resources: Resources): Promise<string> {
-  const config = { type: 'cloud' as const, berth: { resources } }
-  const { id: environment_id } = await berth.createEnvironment({ config })
-  return (await berth.createSession({ environment_id })).id
+  return (await berth.createSessionWith({ resources })).id
 }
 
 const bash = (command: string, timeout = 20_000): string => tool('Bash', { command, timeout })

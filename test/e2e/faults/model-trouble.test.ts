@@ -7,11 +7,8 @@ const KEY = 'sk-ant-canary-5f0e7d2a9c41'
 const WRONG_KEY = 'sk-ant-wrong-3b8c60d1e7f2'
 
 /** Every failed request is tried again once. */
-const retriesOnce = { type: 'cloud' as const, berth: { model_retries: 1 } }
-
 async function newSession(berth: TestBerth): Promise<string> {
-  const { id: environment_id } = await berth.createEnvironment({ config: retriesOnce })
-  return (await berth.createSession({ environment_id })).id
+  return (await berth.createSessionWith({ model_retries: 1 })).id
 }
 
 /** The errors of a turn, as `type/retry status`. */

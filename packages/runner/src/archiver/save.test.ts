@@ -17,7 +17,7 @@ import { describe, expect, it } from 'vitest'
 import { TestArchiver } from '../testing/archiver.ts'
 import type { Saved } from '../testing/archiver.ts'
 import { archiverForTests } from '../testing/bundle.ts'
-import { giveAway, isRoot, TestTree } from '../testing/file-tree.ts'
+import { giveAway, isRoot, TestTree, untilSteady } from '../testing/file-tree.ts'
 
 const program = archiverForTests()
 const archiverOf = (tree: TestTree): TestArchiver => new TestArchiver(program, isRoot ? tree.uid : undefined)
@@ -40,14 +40,11 @@ const sent = ({ answer }: Saved): { chunks: number; segments: number } => ({
   segments: answer.replies.filter(({ type }) => type === 'segment').length,
 })
 
-/** Until what was written now is no longer new to the clocks of file systems. */
-const later = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 100))
-
 describe('a save', () => {
   it('sends of an unchanged tree nothing, and of a changed one what has changed', async () => {
     using tree = new TestTree()
     fill(tree, 20)
-    await later()
+    await untilSteady()
     const archiver = archiverOf(tree)
     const first = await archiver.save(tree.saving())
     expect(sent(first).chunks).toBe(2_000)
@@ -180,7 +177,7 @@ describe('a save', () => {
   it('takes nonsense for no memory', async () => {
     using tree = new TestTree()
     fill(tree, 1)
-    await later()
+    await untilSteady()
     const archiver = archiverOf(tree)
     const first = await archiver.save(tree.saving())
     for (const cache of [

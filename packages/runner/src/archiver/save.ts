@@ -19,7 +19,7 @@ const LIST = 0o500
  * A file changed less than this long before the walk is read again the next time: file systems note times in steps, and it may change
  * again within the same one.
  */
-const CLOCK_STEP_NS = 50_000_000n
+export const CLOCK_STEP_NS = 50_000_000n
 
 interface Named {
   readonly root: string

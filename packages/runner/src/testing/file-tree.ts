@@ -14,7 +14,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ArchiveLimits, ArchiveRequest, ArchiveRoot } from '@berth/protocol/archive'
+import { setTimeout as delay } from 'node:timers/promises'
 import { keepable } from '../archiver/file-time.ts'
+import { CLOCK_STEP_NS } from '../archiver/save.ts'
 
 export const isRoot = process.getuid?.() === 0
 let uids = 200_000 + (process.pid % 40_000) * 20
@@ -61,6 +63,12 @@ export class TestTree implements Disposable {
     // Goes deeper than a path can be long.
     execFileSync('rm', ['-rf', this.dir])
   }
+}
+
+/** Resolves when a walk remembers what was changed until now: it is no longer new to the clocks of file systems. */
+export async function untilSteady(): Promise<void> {
+  const steadyFrom = BigInt(Date.now()) * 1_000_000n + CLOCK_STEP_NS
+  while (BigInt(Date.now()) * 1_000_000n <= steadyFrom) await delay(5)
 }
 
 /** Gives everything to the session, as if its own processes had made it. */

@@ -13,8 +13,12 @@ const FIRST_AGAIN_MS = 10_000
 const LAST_AGAIN_MS = 10 * 60_000
 /** Failures in a row after which a sandbox that does not answer is told of. */
 const TELL_UNAVAILABLE = 3
-/** How often processes that hold a sandbox are looked at. */
-const LOOK_MS = 15_000
+/**
+ * Processes that hold a sandbox are looked at again after as long as the session has rested, within these: what is just about to end
+ * does not hold it for long.
+ */
+const FIRST_LOOK_MS = 200
+const LAST_LOOK_MS = 15_000
 
 export interface RestDeps extends ActorDeps {
   readonly files: SessionFiles
@@ -67,26 +71,24 @@ export class Rests {
     const { row, host, signal, publish } = given
     const { store, leases, clock, sandboxes } = this.#deps
     const count = await this.#deps.files.countProcesses(row, host, signal)
-    const heldMs = count === 0 ? 0 : this.#heldMs(row)
-    if (heldMs > 0) return Math.min(heldMs, LOOK_MS)
+    const restedMs = this.#restedMs(row)
+    const heldMs = count === 0 ? 0 : longestHold(row) - restedMs
+    if (heldMs > 0) return Math.min(heldMs, LAST_LOOK_MS, Math.max(restedMs, FIRST_LOOK_MS))
     // Processes that still run may have changed something since the last one.
     if (row.is_changed === 1 || count > 0) await this.#save(given, 'park')
     signal.throwIfAborted()
     const key = { sessionId: row.id, epoch: await leases.epoch(row.id), now: isoNow(clock) }
     const parked = await store.parkSession({ ...key, sandboxId: host.id, nonce: host.nonce })
     if (parked !== undefined) publish(parked)
-    else if (!(await store.releaseSandbox({ ...key, sandboxId: host.id }))) return LOOK_MS
+    else if (!(await store.releaseSandbox({ ...key, sandboxId: host.id }))) return LAST_LOOK_MS
     if (count > 0) publish(await store.tellResting({ ...key, news: { type: 'processes_ended', count } }))
     this.#deps.logger.info({ session_id: row.id, sandbox_id: host.id }, 'sandbox put away')
     await sandboxes.putAway(host.id)
     return 0
   }
 
-  /** How much longer processes of the agent may hold the sandbox. */
-  #heldMs(row: SessionRow): number {
-    const { background } = environmentOf(row).berth.lifecycle
-    const restedMs = this.#deps.clock.now().getTime() - Date.parse(row.idle_since ?? row.updated_at)
-    return background.type === 'keep' ? Infinity : background.seconds * 1_000 - restedMs
+  #restedMs(row: SessionRow): number {
+    return this.#deps.clock.now().getTime() - Date.parse(row.idle_since ?? row.updated_at)
   }
 
   async #failed({ row, publish }: Resting, error: unknown): Promise<number> {
@@ -102,4 +104,10 @@ export class Rests {
     }
     return Math.min(FIRST_AGAIN_MS * 2 ** (failures - 1), LAST_AGAIN_MS)
   }
+}
+
+/** How long a session's rest processes of the agent may hold its sandbox, milliseconds. */
+function longestHold(row: SessionRow): number {
+  const { background } = environmentOf(row).berth.lifecycle
+  return background.type === 'keep' ? Infinity : background.seconds * 1_000
 }
