@@ -11,8 +11,10 @@ import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import { heldFromNow, type HeldSandbox, type Loss } from './held-sandbox.ts'
 import type { RunnerItem } from './runner-connection.ts'
-import { SandboxHost } from './sandbox-host.ts'
+import { SandboxHost, type SandboxOwner } from './sandbox-host.ts'
 import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
+import type { WarmPool } from './warm-pool.ts'
+import type { WarmSandbox } from './warm-sandbox.ts'
 
 const RENEW_EVERY_MS = 5 * 60 * 1_000
 /** A runner that has not been heard of for this long, in a sandbox that runs, hangs. */
@@ -27,6 +29,7 @@ export interface SandboxesOptions {
   lost(sessionId: string, loss: Loss): Promise<void>
   /** The runner's connection broke: stream events may have been lost. */
   interrupted(sessionId: string): void
+  readonly warm: Pick<WarmPool, 'claim'>
 }
 
 export class Sandboxes implements AsyncDisposable {
@@ -61,6 +64,8 @@ export class Sandboxes implements AsyncDisposable {
         continue
       }
       if (await this.takeUp(row)) continue
+      const warm = row.sandbox_id === null ? await this.#options.warm.claim(row, epoch) : undefined
+      if (warm !== undefined) return this.#takeOver(warm, row)
       const nonce = randomBytes(32).toString('base64url')
       const id = row.sandbox_id ?? ids.next('sbx')
       if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, epoch, sandboxId: id, nonce })
@@ -68,7 +73,7 @@ export class Sandboxes implements AsyncDisposable {
         const fresh = { sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) }
         await store.assignSandbox({ sessionId, epoch, ...fresh })
       }
-      const host = this.#hold(id, nonce, sessionId)
+      const host = this.#hold(id, nonce, row)
       this.#background(this.#launch(host, row, row.sandbox_id === null ? 'new' : 'own_disk'))
       return host
     }
@@ -88,7 +93,7 @@ export class Sandboxes implements AsyncDisposable {
     if (sandbox.state === 'lost') return
     const ref = await this.#deps.driver.get(id)
     if (ref?.state === 'running') {
-      return this.#launches.open(this.#hold(id, sandbox.nonce, sessionId), ref, row)
+      return this.#launches.open(this.#hold(id, sandbox.nonce, row), ref, row)
     }
     const files = this.#canRestart(ref) ? 'kept' : 'gone'
     const epoch = await this.#deps.leases.epoch(sessionId)
@@ -144,7 +149,8 @@ export class Sandboxes implements AsyncDisposable {
       logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
       await driver.destroy(ref.id)
     }
-    for (const { id, sessionId, state } of known.values()) {
+    for (const { id, sessionId, state, isWarm } of known.values()) {
+      if (isWarm) continue
       if (sessionId === null) await this.release(id)
       else {
         const isGone = state === 'ready' && present.get(id)?.state !== 'running'
@@ -159,41 +165,63 @@ export class Sandboxes implements AsyncDisposable {
     await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
   }
 
-  #hold(id: string, nonce: string, sessionId: string): SandboxHost {
-    const { store, leases, logger } = this.#deps
-    const host = new SandboxHost({
-      id,
-      nonce,
-      logger: logger.child({ sandbox_id: id }),
+  #hold(id: string, nonce: string, row: SessionRow): SandboxHost {
+    const logger = this.#deps.logger.child({ sandbox_id: id })
+    const host: SandboxHost = new SandboxHost({ id, nonce, logger, ...this.#owner(row.id, () => held) })
+    host.names.set(row.id, row.name_inside)
+    const held = heldFromNow(host, row.id)
+    this.#held.set(id, held)
+    return host
+  }
+
+  /** A sandbox that waited for a session has one: all it lacks is the way to the model. */
+  async #takeOver(warm: WarmSandbox, row: SessionRow): Promise<SandboxHost> {
+    const { host, ref, parked } = warm
+    const held: HeldSandbox = { ...heldFromNow(host, row.id), hasConnected: true, silentSince: warm.silentSince }
+    this.#held.set(host.id, held)
+    host.names.set(row.id, parked?.name ?? row.name_inside)
+    host.passTo(this.#owner(row.id, () => held))
+    for (const item of warm.takeReports()) this.#options.receive({ ...item, session_id: row.id }, host)
+    if (held.silentSince !== undefined) this.#background(this.#watchEnd(held))
+    try {
+      await this.#launches.openModel(ref, row)
+    } catch (error) {
+      await this.#lose(host.id, `was lost: ${error instanceof Error ? error.message : String(error)}`)
+    }
+    return host
+  }
+
+  #owner(sessionId: string, held: () => HeldSandbox): SandboxOwner {
+    const { store, leases } = this.#deps
+    return {
       epoch: () => leases.epoch(sessionId),
       superseded: () => this.#background(leases.check(sessionId)),
-      progress: () => store.findLinkProgress({ sandboxId: id }),
+      progress: () => store.findLinkProgress({ sandboxId: held().host.id }),
       receive: (item, from) => this.#options.receive(item, from),
       connected: () => {
-        held.silentSince = undefined
-        held.hasConnected = true
+        held().silentSince = undefined
+        held().hasConnected = true
       },
       disconnected: () => {
         // One that comes again and again and is never welcomed hangs, too.
-        held.silentSince ??= performance.now()
+        held().silentSince ??= performance.now()
         this.#options.interrupted(sessionId)
-        this.#background(this.#watchEnd(held))
+        this.#background(this.#watchEnd(held()))
       },
       mismatched: (protocol) => {
         const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
-        this.#background(this.#lose(id, why))
+        this.#background(this.#lose(held().host.id, why))
       },
-    })
-    const held = heldFromNow(host, sessionId)
-    this.#held.set(id, held)
-    return host
+    }
   }
 
   async #launch(host: SandboxHost, row: SessionRow, origin: Origin): Promise<void> {
     const isHeld = (): boolean => this.#held.get(host.id)?.host === host
     const isNeeded = (): boolean => !this.#stopping.signal.aborted && isHeld()
     try {
-      const ref = await this.#launches.run(host, row, { origin, isNeeded })
+      const { id, environment } = row
+      const what = { labels: { session: id }, environment, epoch: () => this.#deps.leases.epoch(id) }
+      const ref = await this.#launches.run(host, what, { origin, isNeeded })
       // Otherwise nobody needs it by now, or the next server will make it.
       if (ref !== undefined) await this.#launches.open(host, ref, row)
     } catch (error) {

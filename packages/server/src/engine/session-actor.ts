@@ -239,7 +239,10 @@ export class SessionActor {
       signal: this.#stopping.signal,
       publish: (told) => this.publish(told),
     })
-    const config = toSessionConfig(row)
+    // What it is called inside is known once it has a sandbox.
+    const placed = row.sandbox_id === null ? await store.findSession({ sessionId: row.id }) : row
+    if (placed === undefined) return
+    const config = toSessionConfig(placed)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
       sessionId: row.id,
