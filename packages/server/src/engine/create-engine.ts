@@ -85,7 +85,7 @@ class Actors implements AsyncDisposable {
 
   constructor(deps: ActorDeps, { files, warm }: { files: SessionFiles; warm: WarmPool }) {
     this.sandboxes = new Sandboxes(deps, {
-      warm,
+      claim: (row, epoch) => warm.claim(row, epoch),
       receive: (item, host) => this.#actor(item.session_id).receive(item, host),
       lost: (sessionId, loss) => this.#lose(sessionId, loss),
       interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),

@@ -46,6 +46,7 @@ export class SandboxHost implements AsyncDisposable {
   #listener: AsyncDisposable | undefined
   #connection: RunnerConnection | undefined
   readonly #dials: Dials
+  #isConnected = false
   #isClosed = false
   readonly #acked = new Map<string, number>()
 
@@ -57,13 +58,16 @@ export class SandboxHost implements AsyncDisposable {
     this.#dials = new Dials(options.nonce)
   }
 
-  /** From here on what the runner does is the other's to know, on the connection that there is. */
+  /** From here on what the runner does is the other's to know, on the connection that there is, if there is one. */
   passTo(owner: SandboxOwner): void {
     this.#owner = owner
+    if (this.#isConnected) owner.connected(this)
+    else owner.disconnected(this)
   }
 
-  /** Lets the runner in. The sandbox has to be on this machine. */
+  /** Lets the runner in. The sandbox has to be on this machine. Idempotent. */
   async listen(ref: SandboxRef): Promise<void> {
+    if (this.#listener !== undefined) return
     if (ref.runDir === undefined || ref.uidBase === undefined) {
       throw new Error(`sandbox ${ref.id} has no directory on this machine`)
     }
@@ -137,11 +141,13 @@ export class SandboxHost implements AsyncDisposable {
       mismatched: (protocol) => this.#owner.mismatched(protocol),
       welcomed: () => {
         this.#dials.connected((message) => this.#connection?.dial(message))
+        this.#isConnected = true
         this.#owner.connected(this)
       },
       closed: (connection) => {
         if (this.#connection !== connection) return
         this.#connection = undefined
+        this.#isConnected = false
         this.#dials.disconnected()
         if (!this.#isClosed) this.#owner.disconnected(this)
       },

@@ -17,7 +17,7 @@ const LIFETIME_MS = 60 * 60 * 1_000
 export type Origin = 'new' | 'own_disk'
 
 /** What is to be made. */
-export interface Launched {
+interface Made {
   readonly labels: Readonly<Record<string, string>>
   /** Configuration of the environment, JSON. */
   readonly environment: string
@@ -34,26 +34,36 @@ export class SandboxLaunch {
     this.#deps = deps
   }
 
-  /** undefined: by the time that it was this one's turn, nobody needed it. */
+  /** For a session. undefined: by the time that it was this one's turn, nobody needed it. */
   run(
     host: SandboxHost,
-    what: Launched,
+    row: SessionRow,
     how: { origin: Origin; isNeeded(): boolean },
+  ): Promise<SandboxRef | undefined> {
+    const epoch = (): Promise<number> => this.#deps.leases.epoch(row.id)
+    return this.make(host, { labels: { session: row.id }, environment: row.environment, epoch }, how)
+  }
+
+  /** For nobody yet, or a session. undefined: as above. */
+  make(
+    host: SandboxHost,
+    what: Made,
+    { origin, isNeeded }: { origin: Origin; isNeeded(): boolean },
   ): Promise<SandboxRef | undefined> {
     const { driver } = this.#deps
     return this.#turns.pass(async () => {
-      if (!how.isNeeded()) return undefined
+      if (!isNeeded()) return undefined
       const spec = this.#spec(host, what, await what.epoch())
-      return how.origin === 'new' ? driver.create(spec) : driver.restart(spec)
+      return origin === 'new' ? driver.create(spec) : driver.restart(spec)
     })
   }
 
   async open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
-    await Promise.all([host.listen(ref), this.openModel(ref, row)])
+    await Promise.all([host.listen(ref), this.#openModel(ref, row)])
   }
 
   /** The session's way to the model. */
-  async openModel(ref: SandboxRef, row: SessionRow): Promise<void> {
+  async #openModel(ref: SandboxRef, row: SessionRow): Promise<void> {
     const { runDir, uidBase } = ref
     if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
     const socket = modelSocket(runDir, inside.firstUid)
@@ -78,7 +88,7 @@ export class SandboxLaunch {
     return new Date(this.#deps.clock.now().getTime() + LIFETIME_MS)
   }
 
-  #spec(host: SandboxHost, what: Launched, epoch: number): SandboxSpec {
+  #spec(host: SandboxHost, what: Made, epoch: number): SandboxSpec {
     return {
       id: host.id,
       epoch,

@@ -9,11 +9,11 @@ import type { SandboxRef } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
-import { heldFromNow, type HeldSandbox, type Loss } from './held-sandbox.ts'
-import type { RunnerItem } from './runner-connection.ts'
+import { heldFromNow, type HeldSandbox } from './held-sandbox.ts'
 import { SandboxHost, type SandboxOwner } from './sandbox-host.ts'
+import { destroyOrphans } from './orphans.ts'
 import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
-import type { WarmPool } from './warm-pool.ts'
+import type { SandboxesOptions } from './sandboxes-options.ts'
 import type { WarmSandbox } from './warm-sandbox.ts'
 
 const RENEW_EVERY_MS = 5 * 60 * 1_000
@@ -23,14 +23,7 @@ const HUNG_MS = 60_000
 const LOOKS = 25
 const LOOK_EVERY_MS = 200
 
-export interface SandboxesOptions {
-  receive(item: RunnerItem, host: SandboxHost): boolean
-  /** The session's sandbox could not be made, or is gone. */
-  lost(sessionId: string, loss: Loss): Promise<void>
-  /** The runner's connection broke: stream events may have been lost. */
-  interrupted(sessionId: string): void
-  readonly warm: Pick<WarmPool, 'claim'>
-}
+type Named = Pick<SessionRow, 'id' | 'name_inside'>
 
 export class Sandboxes implements AsyncDisposable {
   readonly #deps: ActorDeps
@@ -64,7 +57,7 @@ export class Sandboxes implements AsyncDisposable {
         continue
       }
       if (await this.takeUp(row)) continue
-      const warm = row.sandbox_id === null ? await this.#options.warm.claim(row, epoch) : undefined
+      const warm = row.sandbox_id === null ? await this.#options.claim(row, epoch) : undefined
       if (warm !== undefined) return this.#takeOver(warm, row)
       const nonce = randomBytes(32).toString('base64url')
       const id = row.sandbox_id ?? ids.next('sbx')
@@ -140,19 +133,13 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver, logger } = this.#deps
+    const { store, driver } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
-    for (const ref of present.values()) {
-      // A sandbox is in the store before it is made: what is not in the store by now is nobody's.
-      if (known.has(ref.id) || (await store.findSandbox({ sandboxId: ref.id })) !== undefined) continue
-      logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
-      await driver.destroy(ref.id)
-    }
-    for (const { id, sessionId, state, isWarm } of known.values()) {
-      if (isWarm) continue
-      if (sessionId === null) await this.release(id)
-      else {
+    await destroyOrphans(this.#deps, { present: present.values(), known })
+    for (const { id, sessionId, state, warmFor } of known.values()) {
+      if (sessionId === null && warmFor === null) await this.release(id)
+      else if (sessionId !== null) {
         const isGone = state === 'ready' && present.get(id)?.state !== 'running'
         await this.#unlessPassed(sessionId, () => (isGone ? this.#check(id) : this.#lookAfter(id)))
       }
@@ -165,63 +152,50 @@ export class Sandboxes implements AsyncDisposable {
     await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
   }
 
-  #hold(id: string, nonce: string, row: SessionRow): SandboxHost {
-    const logger = this.#deps.logger.child({ sandbox_id: id })
-    const host: SandboxHost = new SandboxHost({ id, nonce, logger, ...this.#owner(row.id, () => held) })
-    host.names.set(row.id, row.name_inside)
-    const held = heldFromNow(host, row.id)
-    this.#held.set(id, held)
+  /** One that waited for a session has it: all it lacks is the way to the model. */
+  async #takeOver({ host: warm, ref, parked, reports }: WarmSandbox, row: SessionRow): Promise<SandboxHost> {
+    const host = this.#hold(warm.id, warm.nonce, { id: row.id, name_inside: parked?.name ?? row.name_inside }, warm)
+    for (const item of reports) this.#options.receive({ ...item, session_id: row.id }, host)
+    await this.#launch(host, row, ref)
     return host
   }
 
-  /** A sandbox that waited for a session has one: all it lacks is the way to the model. */
-  async #takeOver(warm: WarmSandbox, row: SessionRow): Promise<SandboxHost> {
-    const { host, ref, parked } = warm
-    const held: HeldSandbox = { ...heldFromNow(host, row.id), hasConnected: true, silentSince: warm.silentSince }
-    this.#held.set(host.id, held)
-    host.names.set(row.id, parked?.name ?? row.name_inside)
-    host.passTo(this.#owner(row.id, () => held))
-    for (const item of warm.takeReports()) this.#options.receive({ ...item, session_id: row.id }, host)
-    if (held.silentSince !== undefined) this.#background(this.#watchEnd(held))
-    try {
-      await this.#launches.openModel(ref, row)
-    } catch (error) {
-      await this.#lose(host.id, `was lost: ${error instanceof Error ? error.message : String(error)}`)
-    }
-    return host
-  }
-
-  #owner(sessionId: string, held: () => HeldSandbox): SandboxOwner {
-    const { store, leases } = this.#deps
-    return {
+  #hold(id: string, nonce: string, session: Named, warm?: SandboxHost): SandboxHost {
+    const { store, leases, logger } = this.#deps
+    const { id: sessionId, name_inside } = session
+    const owner: SandboxOwner = {
       epoch: () => leases.epoch(sessionId),
       superseded: () => this.#background(leases.check(sessionId)),
-      progress: () => store.findLinkProgress({ sandboxId: held().host.id }),
+      progress: () => store.findLinkProgress({ sandboxId: id }),
       receive: (item, from) => this.#options.receive(item, from),
       connected: () => {
-        held().silentSince = undefined
-        held().hasConnected = true
+        held.silentSince = undefined
+        held.hasConnected = true
       },
       disconnected: () => {
         // One that comes again and again and is never welcomed hangs, too.
-        held().silentSince ??= performance.now()
+        held.silentSince ??= performance.now()
         this.#options.interrupted(sessionId)
-        this.#background(this.#watchEnd(held()))
+        this.#background(this.#watchEnd(held))
       },
       mismatched: (protocol) => {
         const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
-        this.#background(this.#lose(held().host.id, why))
+        this.#background(this.#lose(id, why))
       },
     }
+    const host = warm ?? new SandboxHost({ id, nonce, logger: logger.child({ sandbox_id: id }), ...owner })
+    host.names.set(sessionId, name_inside)
+    const held = heldFromNow(host, sessionId)
+    this.#held.set(id, held)
+    warm?.passTo(owner)
+    return host
   }
 
-  async #launch(host: SandboxHost, row: SessionRow, origin: Origin): Promise<void> {
+  async #launch(host: SandboxHost, row: SessionRow, origin: Origin | SandboxRef): Promise<void> {
     const isHeld = (): boolean => this.#held.get(host.id)?.host === host
     const isNeeded = (): boolean => !this.#stopping.signal.aborted && isHeld()
     try {
-      const { id, environment } = row
-      const what = { labels: { session: id }, environment, epoch: () => this.#deps.leases.epoch(id) }
-      const ref = await this.#launches.run(host, what, { origin, isNeeded })
+      const ref = typeof origin === 'string' ? await this.#launches.run(host, row, { origin, isNeeded }) : origin
       // Otherwise nobody needs it by now, or the next server will make it.
       if (ref !== undefined) await this.#launches.open(host, ref, row)
     } catch (error) {

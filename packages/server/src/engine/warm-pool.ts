@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sharesOf } from '../domain/warm-pool.ts'
 import type { SessionRow } from '../store/session-log.ts'
 import type { WantedPool } from '../store/warm-sandboxes.ts'
-import type { ActorDeps } from './deps.ts'
+import { type ActorDeps, isoNow } from './deps.ts'
 import { SandboxLaunch } from './sandbox-launch.ts'
 import { environmentOf } from './session-config.ts'
 import { kindOf, WarmSandbox } from './warm-sandbox.ts'
@@ -65,7 +65,7 @@ export class WarmPool implements AsyncDisposable {
    * the session starts without. Never throws.
    */
   async claim(row: SessionRow, epoch: number): Promise<WarmSandbox | undefined> {
-    const { store, logger } = this.#deps
+    const { store, driver, clock, logger } = this.#deps
     const member = this.#find(row)
     const about = { session_id: row.id, sandbox_id: member?.id }
     if (member === undefined) {
@@ -74,9 +74,10 @@ export class WarmPool implements AsyncDisposable {
       return undefined
     }
     member.isTaken = true
-    const { id: sandboxId, parked } = member
+    const { id: sandboxId, parked, host } = member
+    const now = isoNow(clock)
     const isClaimed = await store
-      .claimWarmSandbox({ sessionId: row.id, epoch, sandboxId, parked })
+      .claimWarmSandbox({ sessionId: row.id, epoch, sandboxId, driver: driver.name, nonce: host.nonce, now, parked })
       .catch((error: unknown) => logger.warn({ err: error, ...about }, 'a warm sandbox could not be claimed'))
     this.look(REFILL_AFTER_MS)
     if (isClaimed !== true) {

@@ -88,7 +88,7 @@ export class WarmSandbox {
     const place = { sandboxId: this.id, driver: deps.driver.name, nonce, now: isoNow(deps.clock) }
     await deps.store.addWarmSandbox({ ...place, environmentId, workspaceId })
     const what = { labels: { environment: environmentId }, environment, epoch: () => Promise.resolve(EPOCH) }
-    const ref = await launches.run(this.host, what, { origin: 'new', isNeeded: () => !signal.aborted })
+    const ref = await launches.make(this.host, what, { origin: 'new', isNeeded: () => !signal.aborted })
     signal.throwIfAborted()
     this.#ref = ref
     if (ref !== undefined) await this.host.listen(ref)
@@ -108,9 +108,9 @@ export class WarmSandbox {
     return this.#with.deps.driver.renew(this.id, until, EPOCH)
   }
 
-  /** What its runner has reported so far, for the session whose it is now. */
-  takeReports(): RunnerItem[] {
-    return this.#reports.splice(0)
+  /** What its runner has reported on this connection. It is acknowledged by the session whose it becomes. */
+  get reports(): readonly RunnerItem[] {
+    return this.#reports
   }
 
   #owner(): SandboxOwner {

@@ -1,10 +1,10 @@
 /** Which sandbox belongs to which session, and what is still unacknowledged on the link between them. */
 import { command, type Command } from '@berth/protocol'
 import { assertEpoch } from './assert-epoch.ts'
-import { giveSandbox, startLink, takeBack } from './give-sandbox.ts'
+import { findNewestCheckpoint } from './checkpoints.ts'
 import type { SandboxState } from './schema.ts'
 import type { Db } from './store.ts'
-import { restore } from './transcripts.ts'
+import { listTranscriptSizes, restore } from './transcripts.ts'
 
 export interface AssignSandboxArgs {
   readonly sessionId: string
@@ -35,7 +35,18 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
       warm_for: null,
     })
     .execute()
-  await giveSandbox(db, args)
+  await startLink(db, args.sessionId)
+  const hasTranscript = Object.keys(await listTranscriptSizes(db, args)).length > 0
+  const hasFiles = (await findNewestCheckpoint(db, args)) !== undefined
+  await db
+    .updateTable('sessions')
+    .set({
+      sandbox_id: args.sandboxId,
+      needs_restore: hasTranscript ? restore.newSandbox : restore.nothing,
+      files_in: hasFiles ? null : args.sandboxId,
+    })
+    .where('id', '=', args.sessionId)
+    .execute()
 }
 
 export interface RestartSandboxArgs {
@@ -73,6 +84,16 @@ async function restoreAfterRestart(db: Db, sessionId: string, present: number): 
   return pending.some((part) => part.unless_bytes === undefined) ? restore.cutBack : restore.ifShorter
 }
 
+async function startLink(db: Db, sessionId: string): Promise<void> {
+  await takeBack(db, sessionId)
+  await db.deleteFrom('outbox').where('session_id', '=', sessionId).execute()
+  await db
+    .updateTable('sessions')
+    .set({ opened: null, link_received: 0, link_sent: 0 })
+    .where('id', '=', sessionId)
+    .execute()
+}
+
 /** Where nothing was ever heard from the sandbox, what was handed to it has not run, and waits again. */
 export async function takeBackInputs(db: Db, args: { sessionId: string; epoch: number }): Promise<void> {
   const { sessionId } = args
@@ -80,6 +101,17 @@ export async function takeBackInputs(db: Db, args: { sessionId: string; epoch: n
   if (session === undefined) return
   assertEpoch(session, args.epoch)
   await takeBack(db, sessionId)
+}
+
+async function takeBack(db: Db, sessionId: string): Promise<void> {
+  const session = await db.selectFrom('sessions').select('link_received').where('id', '=', sessionId).executeTakeFirst()
+  if (session?.link_received !== 0) return
+  await db
+    .updateTable('inputs')
+    .set({ state: 'queued' })
+    .where('session_id', '=', sessionId)
+    .where('state', '=', 'delivered')
+    .execute()
 }
 
 /** Forgets a sandbox that is gone for good. One that belongs to a living session is forgotten under that session's epoch only. */
@@ -107,18 +139,17 @@ export interface KnownSandbox {
 }
 
 export interface ListedSandbox extends KnownSandbox {
-  /** It waits for a session to come: see `warm-sandboxes.ts`. */
-  readonly isWarm: boolean
+  /** The environment for whose next session it is kept, see `warm-sandboxes.ts`; null: it is not. */
+  readonly warmFor: string | null
 }
 
 export async function listSandboxes(db: Db, _args: object): Promise<ListedSandbox[]> {
-  const rows = await db
+  return db
     .selectFrom('sandboxes')
     .leftJoin('sessions', 'sessions.sandbox_id', 'sandboxes.id')
     .select(['sandboxes.id as id', 'sandboxes.nonce as nonce', 'sandboxes.state as state', 'sessions.id as sessionId'])
     .select('sandboxes.warm_for as warmFor')
     .execute()
-  return rows.map(({ warmFor, ...sandbox }) => ({ ...sandbox, isWarm: warmFor !== null }))
 }
 
 export async function findSandbox(

@@ -4,9 +4,10 @@ import { toWireAgent } from '../domain/agent.ts'
 import { parseEnvironmentBody } from '../domain/environment.ts'
 import { resolveSessionAgent } from '../domain/session.ts'
 import { findAgent } from './agents.ts'
-import { assertEpoch } from './assert-epoch.ts'
-import { giveSandbox, hasHistory } from './give-sandbox.ts'
+import { findNewestCheckpoint } from './checkpoints.ts'
+import { assignSandbox, type AssignSandboxArgs } from './sandboxes.ts'
 import type { Db } from './store.ts'
+import { listTranscriptSizes } from './transcripts.ts'
 
 /** What an environment wants to have ready. */
 export interface WantedPool {
@@ -43,13 +44,9 @@ export async function listWantedPools(db: Db, _args: object): Promise<WantedPool
   return pools
 }
 
-export interface AddWarmSandboxArgs {
-  readonly sandboxId: string
+export interface AddWarmSandboxArgs extends Omit<AssignSandboxArgs, 'sessionId' | 'epoch'> {
   readonly environmentId: string
   readonly workspaceId: string
-  readonly driver: string
-  readonly nonce: string
-  readonly now: string
 }
 
 /** A sandbox is about to be made that belongs to no session. */
@@ -73,10 +70,7 @@ export async function listWarmSandboxes(db: Db, _args: object): Promise<string[]
   return rows.map(({ id }) => id)
 }
 
-export interface ClaimWarmSandboxArgs {
-  readonly sessionId: string
-  readonly epoch: number
-  readonly sandboxId: string
+export interface ClaimWarmSandboxArgs extends AssignSandboxArgs {
   /** Of the CLI that waits in it; null: there is none. */
   readonly parked: { readonly name: string; readonly config: SessionConfig } | null
 }
@@ -89,24 +83,29 @@ export async function claimWarmSandbox(db: Db, args: ClaimWarmSandboxArgs): Prom
   const { sessionId, sandboxId, parked } = args
   const session = await db
     .selectFrom('sessions')
-    .select(['id', 'epoch', 'workspace_id', 'sandbox_id', 'has_transcript'])
+    .select(['workspace_id', 'sandbox_id'])
     .where('id', '=', sessionId)
     .executeTakeFirstOrThrow()
-  assertEpoch(session, args.epoch)
-  if (session.sandbox_id !== null) return false
-  if (parked !== null && (session.has_transcript === 1 || (await hasHistory(db, sessionId)))) return false
+  if (session.sandbox_id !== null || (parked !== null && (await hasHistory(db, sessionId)))) return false
   const taken = await db
-    .updateTable('sandboxes')
-    .set({ warm_for: null, state: 'ready' })
+    .deleteFrom('sandboxes')
     .where('id', '=', sandboxId)
     .where('workspace_id', '=', session.workspace_id)
     .where('warm_for', 'is not', null)
     .returning('id')
     .executeTakeFirst()
   if (taken === undefined) return false
-  await giveSandbox(db, { sessionId, sandboxId })
+  // From here on it is as one that was made for the session.
+  await assignSandbox(db, args)
+  await db.updateTable('sandboxes').set({ state: 'ready' }).where('id', '=', sandboxId).execute()
   if (parked !== null) await takeCli(db, sessionId, parked)
   return true
+}
+
+/** Is there anything that a new sandbox of the session has to be given? */
+async function hasHistory(db: Db, sessionId: string): Promise<boolean> {
+  if (Object.keys(await listTranscriptSizes(db, { sessionId })).length > 0) return true
+  return (await findNewestCheckpoint(db, { sessionId })) !== undefined
 }
 
 /** The `open` that the CLI was started with becomes the session's first command. */
