@@ -85,7 +85,7 @@ story(
 story(
   'a pool follows its agent, loses nothing to what dies in it, and goes with its environment',
   async ({ berth }) => {
-    const agent = (await berth.createAgent({ system: 'Version one.' })).id
+    const agent = (await berth.createAgent()).id
     const environment_id = (await createWarmEnvironment(berth, { size: 1, agent })).id
     const [first = ''] = await untilWarm(berth, environment_id, { size: 1 })
     await (await SessionSandbox.named(berth.traces, first)).kill({ disk: 'kept' })
@@ -96,12 +96,12 @@ story(
     const cli = await (await SessionSandbox.named(berth.traces, second)).cli()
     process.kill(cli.pid, 'SIGKILL')
     const [third = ''] = await untilWarm(berth, environment_id, { size: 1, others: [first, second] })
-    await berth.client.beta.agents.update(agent, { version: 1, system: 'Version two.' })
+    await berth.client.beta.agents.update(agent, { version: 1, model: 'claude-haiku-4-5' })
     const [fourth = ''] = await untilWarm(berth, environment_id, { size: 1, others: [third] })
     const next = await berth.createSession({ agent, environment_id })
     expect(await say(berth, next.id, ['Next', '::text New.'])).toEqual(['New.'])
     expect(await sandboxOf(berth, next.id)).toBe(fourth)
-    expect(JSON.stringify(berth.modelCalls('Next')[0])).toContain('Version two.')
+    expect(berth.modelCalls('Next').map(({ model }) => model)).toEqual(['claude-haiku-4-5'])
     await endPool(berth, environment_id)
     await berth.assertClean()
   },
