@@ -45,16 +45,12 @@ export class SandboxLaunch {
   }
 
   /** For nobody yet, or a session. undefined: as above. */
-  make(
-    host: SandboxHost,
-    what: Made,
-    { origin, isNeeded }: { origin: Origin; isNeeded(): boolean },
-  ): Promise<SandboxRef | undefined> {
+  make(host: SandboxHost, what: Made, how: { origin: Origin; isNeeded(): boolean }): Promise<SandboxRef | undefined> {
     const { driver } = this.#deps
     return this.#turns.pass(async () => {
-      if (!isNeeded()) return undefined
+      if (!how.isNeeded()) return undefined
       const spec = this.#spec(host, what, await what.epoch())
-      return origin === 'new' ? driver.create(spec) : driver.restart(spec)
+      return how.origin === 'new' ? driver.create(spec) : driver.restart(spec)
     })
   }
 
