@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Anthropic } from '@anthropic-ai/sdk'
 import { ociOptions } from '@berth/cli/programs'
 import type { LifecycleParams } from '@berth/protocol/api/lifecycle'
+import type { WarmPool } from '@berth/protocol/api/warm-pool'
 import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import type { JsonRequest } from '../test/harness/berth-api.ts'
 import { endSession } from '../test/harness/end-session.ts'
@@ -42,11 +43,13 @@ export interface BerthSettings {
   readonly logLevel?: LogLevel
   /** Of every session's environment. */
   readonly lifecycle?: LifecycleParams
+  /** One sandbox is kept warm, with the agent's CLI in it or without. */
+  readonly warm?: 'with_cli' | 'without_cli' | undefined
 }
 
 /** Disposing it ends everything of it. */
 export async function startBerthFor(modelUrl: string, settings: BerthSettings = {}): Promise<Berth> {
-  const { logLevel = 'warn', lifecycle = UNDISTURBED } = settings
+  const { logLevel = 'warn', lifecycle = UNDISTURBED, warm } = settings
   await using opened = new AsyncDisposableStack()
   const dataDir = await mkdtemp(join(tmpdir(), 'bb-'))
   opened.defer(() => rm(dataDir, { recursive: true, force: true }))
@@ -56,7 +59,7 @@ export async function startBerthFor(modelUrl: string, settings: BerthSettings = 
   const agent = await client.beta.agents.create({ name: 'bench', model: MODEL, tools: agentTools })
   const environment = await client.beta.environments.create({
     name: 'bench',
-    config: environmentConfig(lifecycle),
+    config: environmentConfig(lifecycle, warm && { size: 1, agent: warm === 'with_cli' ? agent.id : null }),
   })
   const sandboxes = ociOptions({ dataDir })
   const parts = opened.move()
@@ -85,8 +88,8 @@ export async function startBerthFor(modelUrl: string, settings: BerthSettings = 
   }
 }
 
-function environmentConfig(lifecycle: LifecycleParams) {
-  const berth = { lifecycle }
+function environmentConfig(lifecycle: LifecycleParams, warm_pool: WarmPool = { size: 0, agent: null }) {
+  const berth = { lifecycle, warm_pool }
   return { type: 'cloud' as const, networking: { type: 'limited' as const, allowed_hosts: [] }, berth }
 }
 

@@ -31,3 +31,9 @@ export async function filesBroughtBackAt(dataDir: string, of: { sessionId: strin
   }
   return Number.NaN
 }
+
+/** How many warm sandboxes have become ready so far. The server has to log at `info`. */
+export async function warmSandboxesReady(dataDir: string): Promise<number> {
+  const text = await readFile(join(dataDir, 'berth.log'), 'utf8')
+  return text.split('"warm sandbox ready"').length - 1
+}

@@ -6,7 +6,7 @@ import { openGatewayClient } from '@berth/protocol/gateway-client'
 import { z } from 'zod'
 import { type Child, startChild } from './child.ts'
 
-export type LogLevel = 'warn' | 'debug'
+export type LogLevel = 'warn' | 'info' | 'debug'
 
 export interface ServerSettings {
   readonly dataDir: string

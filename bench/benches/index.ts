@@ -14,10 +14,12 @@ import { resume } from './resume.ts'
 import { sandboxStart } from './sandbox-start.ts'
 import { secondTurn } from './second-turn.ts'
 import { subscribers } from './subscribers.ts'
+import { warm } from './warm.ts'
 
 export const benches: readonly Bench[] = [
   sandboxStart,
   firstText,
+  warm,
   secondTurn,
   deltaLatency,
   accept,

@@ -60,6 +60,13 @@ export class MachineTraces implements Disposable {
     }
   }
 
+  /** Resolves when nothing of that sandbox is left. */
+  async untilGone(sandboxId: string): Promise<void> {
+    await waitUntil(`nothing of ${sandboxId} is left`, async () => {
+      return (await leftoversOf(this.stateDir, [sandboxId])).every((line) => !line.includes(sandboxId))
+    })
+  }
+
   /** The driver over the same state, as a second server would have it: to look at sandboxes or to end them from outside. */
   openDriver(): Promise<SandboxDriver> {
     return openOciDriver(ociOptions({ dataDir: this.#dataDir }))

@@ -32,6 +32,13 @@ export class SessionSandbox {
     return new SessionSandbox(here, ref)
   }
 
+  /** One that runs, by its own id. */
+  static async named(here: SandboxesHere, id: string): Promise<SessionSandbox> {
+    await using driver = await here.openDriver()
+    const ref = await waitUntil(`${id} runs`, async () => (await driver.list()).find((one) => one.id === id))
+    return new SessionSandbox(here, ref)
+  }
+
   private constructor(here: SandboxesHere, ref: SandboxRef) {
     this.#here = here
     this.ref = ref

@@ -31,6 +31,7 @@ export interface StartConfig {
   readonly allowedOrigins?: readonly string[]
   readonly ports?: Config['ports']
   readonly checkpointsPerSession?: number
+  readonly warmSandboxes?: number
 }
 
 export interface StartOptions {
@@ -56,8 +57,11 @@ interface ApiKey {
   readonly path: string
 }
 
-function givenOf({ checkpointsPerSession, ports }: StartConfig): Pick<StartConfig, 'checkpointsPerSession' | 'ports'> {
+type Given = Pick<StartConfig, 'checkpointsPerSession' | 'warmSandboxes' | 'ports'>
+
+function givenOf({ checkpointsPerSession, warmSandboxes, ports }: StartConfig): Given {
   return {
+    ...(warmSandboxes === undefined ? {} : { warmSandboxes }),
     ...(checkpointsPerSession === undefined ? {} : { checkpointsPerSession }),
     ...(ports === undefined ? {} : { ports }),
   }

@@ -51,10 +51,13 @@ CREATE TABLE environments (
   id TEXT NOT NULL UNIQUE,
   workspace_id TEXT NOT NULL REFERENCES workspaces (id),
   body TEXT NOT NULL,
+  -- The body's config.berth.warm_pool.size.
+  warm_size INTEGER NOT NULL,
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL,
   archived_at TEXT
 );
+CREATE INDEX environments_with_pools ON environments (ord) WHERE warm_size > 0;
 CREATE INDEX environments_by_workspace ON environments (workspace_id, ord);
 
 CREATE TABLE sandboxes (
@@ -65,7 +68,9 @@ CREATE TABLE sandboxes (
   nonce TEXT NOT NULL,
   -- starting | ready | lost
   state TEXT NOT NULL,
-  created_at TEXT NOT NULL
+  created_at TEXT NOT NULL,
+  -- The environment for whose next session it is kept; null once it has one, or was made for one.
+  warm_for TEXT
 );
 
 CREATE TABLE sessions (
@@ -98,6 +103,8 @@ CREATE TABLE sessions (
   sdk_session_id TEXT NOT NULL,
   has_transcript INTEGER NOT NULL,
   sandbox_id TEXT REFERENCES sandboxes (id),
+  -- What the session is called in its sandboxes, in paths and on the link: its id, or that of the warm sandbox in which it began.
+  name_inside TEXT NOT NULL,
   -- JSON of the configuration that its runner was last given.
   opened TEXT,
   -- Link progress with the runner of sandbox_id: last frame committed from it, last frame number given to it.

@@ -19,6 +19,7 @@ test('without anything, it runs on loopback with the scripted model', () => {
     upstreamConnectSeconds: 60,
     upstreamIdleSeconds: 600,
     checkpointsPerSession: 50,
+    warmSandboxes: 8,
     allowedHosts: [],
     allowedOrigins: [],
     ports: { listen: undefined, domain: 'localhost' },

@@ -36,6 +36,11 @@ const checkpoints = z
   .union([z.string().regex(/^\d+$/).transform(Number), z.int()], { error: 'must be a number of checkpoints' })
   .refine((value) => value >= 1 && value <= 10_000, { error: 'must be at least 1 and at most 10000 checkpoints' })
 
+/** The same. */
+const sandboxes = z
+  .union([z.string().regex(/^\d+$/).transform(Number), z.int()], { error: 'must be a number of sandboxes' })
+  .refine((value) => value >= 0 && value <= 1_000, { error: 'must be at most 1000 sandboxes' })
+
 const list = (item: z.ZodString) =>
   z
     .union([z.string().transform((value) => value.split(',').map((part) => part.trim())), z.array(z.string())])
@@ -80,6 +85,7 @@ export interface Config {
   }
   readonly ociRuntime: string | undefined
   readonly checkpointsPerSession: number
+  readonly warmSandboxes: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -125,6 +131,7 @@ export function loadConfig(sources: ConfigSources): Config {
     }),
     ociRuntime: read('ociRuntime', path),
     checkpointsPerSession: read('checkpointsPerSession', checkpoints) ?? Number(settings.checkpointsPerSession.default),
+    warmSandboxes: read('warmSandboxes', sandboxes) ?? Number(settings.warmSandboxes.default),
     logLevel:
       read('logLevel', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])) ?? settings.logLevel.default,
   })

@@ -42,6 +42,8 @@ export interface ServerOptions {
   readonly gateway: GatewayClient
   /** Default: as the setting of that name says. */
   readonly checkpointsPerSession?: number
+  /** The same. */
+  readonly warmSandboxes?: number
   readonly logger: Logger
   readonly clock?: Clock
 }
@@ -67,6 +69,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await prepareWorkspace(store, options.apiKey, { clock, ids })
   const { driver, gateway, logger } = options
   const checkpointsPerSession = options.checkpointsPerSession ?? Number(settings.checkpointsPerSession.default)
+  const warmSandboxes = options.warmSandboxes ?? Number(settings.warmSandboxes.default)
   const serverNumber = await store.nextServerNumber({})
   // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
@@ -78,7 +81,18 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     logger,
   })
   const engine = opened.use(
-    await createEngine({ store, driver, gateway, archives, checkpointsPerSession, clock, ids, logger, serverNumber }),
+    await createEngine({
+      store,
+      driver,
+      gateway,
+      archives,
+      checkpointsPerSession,
+      warmSandboxes,
+      clock,
+      ids,
+      logger,
+      serverNumber,
+    }),
   )
   const ports = opened.use(await openPorts(options, { store, engine, clock, logger }))
   const config = {

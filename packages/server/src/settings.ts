@@ -146,6 +146,14 @@ export const settings = {
     meaning: 'How many checkpoints a session keeps. The newest is always kept.',
     secret: false,
   },
+  warmSandboxes: {
+    env: 'BERTH_WARM_SANDBOXES',
+    flag: '--warm-sandboxes',
+    key: 'warm_sandboxes',
+    default: '8',
+    meaning: 'How many sandboxes all warm pools may keep together; 0: none.',
+    secret: false,
+  },
   logLevel: {
     env: 'BERTH_LOG_LEVEL',
     flag: '--log-level',

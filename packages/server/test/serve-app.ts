@@ -70,7 +70,15 @@ export async function serveApp(
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
-  const deps = { ...parts, driver: noSandboxes, gateway, archives, checkpointsPerSession: 50, serverNumber: 1 }
+  const deps = {
+    ...parts,
+    driver: noSandboxes,
+    gateway,
+    archives,
+    checkpointsPerSession: 50,
+    warmSandboxes: 0,
+    serverNumber: 1,
+  }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
   const app = createApp({ ...parts, engine, notes, ports, config: listening })

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { lifecycle, lifecycleParams } from './lifecycle.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { idText, text, timestamp } from './text.ts'
+import { warmPool, warmPoolParams } from './warm-pool.ts'
 
 const name = text({ min: 1, max: 256 })
 const description = text({ max: 2048 }).nullish()
@@ -72,6 +73,7 @@ const berthParams = z.strictObject({
   /** What becomes of a turn whose process or sandbox was lost in the middle. */
   on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']).nullish(),
   lifecycle: lifecycleParams.nullish(),
+  warm_pool: warmPoolParams.nullish(),
 })
 export type BerthEnvironmentParams = z.infer<typeof berthParams>
 
@@ -138,6 +140,7 @@ export const environmentConfig = z
       model_retries: z.int(),
       on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']),
       lifecycle,
+      warm_pool: warmPool,
     }),
   })
   .meta({ id: 'EnvironmentConfig' })

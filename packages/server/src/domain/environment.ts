@@ -13,10 +13,12 @@ import {
   type PackagesParams,
   type UpdateEnvironmentBody,
 } from '@berth/protocol/api/environment'
+import type { WarmPoolParams } from '@berth/protocol/api/warm-pool'
 import type { z } from 'zod'
 import { acceptLifecycle, defaultLifecycle } from './lifecycle.ts'
 import { patchMetadata } from './metadata.ts'
 import { invalid, unsupported } from './refusal.ts'
+import { noWarmPool } from './warm-pool.ts'
 
 const environmentBody = environment.pick({ name: true, description: true, config: true, metadata: true })
 export type EnvironmentBody = z.infer<typeof environmentBody>
@@ -60,6 +62,7 @@ const defaultConfig: EnvironmentConfig = {
     model_retries: DEFAULT_MODEL_RETRIES,
     on_interrupted_turn: 'continue',
     lifecycle: defaultLifecycle,
+    warm_pool: noWarmPool,
   },
 }
 
@@ -136,6 +139,7 @@ function acceptBerth(params: BerthEnvironmentParams, current: Berth): Berth {
       params.lifecycle === null
         ? defaultLifecycle
         : acceptLifecycle(params.lifecycle ?? {}, current.lifecycle, 'config.berth.lifecycle'),
+    warm_pool: params.warm_pool === null ? noWarmPool : acceptWarmPool(params.warm_pool ?? {}, current.warm_pool),
   }
 }
 
@@ -149,6 +153,13 @@ function acceptResources(
     disk_mib: orDefault(params.disk_mib, current.disk_mib, defaultResources.disk_mib),
     pids: orDefault(params.pids, current.pids, defaultResources.pids),
     files: orDefault(params.files, current.files, defaultResources.files),
+  }
+}
+
+function acceptWarmPool(params: WarmPoolParams, current: Berth['warm_pool']): Berth['warm_pool'] {
+  return {
+    size: orDefault(params.size, current.size, noWarmPool.size),
+    agent: params.agent === undefined ? current.agent : params.agent,
   }
 }
 

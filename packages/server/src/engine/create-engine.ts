@@ -13,6 +13,7 @@ import { Rests } from './rests.ts'
 import { isAtWork, SessionActor, type SessionDeps } from './session-actor.ts'
 import { SessionStorage } from './session-storage.ts'
 import { SessionFiles } from './session-files.ts'
+import { WarmPool } from './warm-pool.ts'
 
 const RECONCILE_EVERY_MS = 10_000
 
@@ -22,8 +23,10 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
   const leases: Leases = new Leases(given, (sessionId) => parts.sandboxes.abandon(sessionId))
   const deps: ActorDeps = { ...given, feed, leases }
   const collections = new CollectionRounds({ ...deps, index: deps.store })
-  const parts: Actors = new Actors(deps, new SessionFiles({ ...deps, collections }))
+  const warm = new WarmPool(deps, { limit: given.warmSandboxes })
+  const parts: Actors = new Actors(deps, { files: new SessionFiles({ ...deps, collections }), warm })
   await parts.takeUp()
+  await warm.start()
   const rounds = startRounds(() => parts.round(), deps)
   let isDraining = false
 
@@ -60,6 +63,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
     storage: parts.storage,
     ports: new Ports(deps.store, parts.sandboxes),
     subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
+    poolsChanged: () => warm.look(),
     notReady: () => (isDraining ? ['the server is shutting down'] : []),
     [Symbol.asyncDispose]: async () => {
       isDraining = true
@@ -67,6 +71,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
       await collections[Symbol.asyncDispose]()
       feed[Symbol.dispose]()
       await parts[Symbol.asyncDispose]()
+      await warm[Symbol.asyncDispose]()
       await leases[Symbol.asyncDispose]()
     },
   }
@@ -78,8 +83,9 @@ class Actors implements AsyncDisposable {
   readonly #deps: SessionDeps
   readonly #actors = new Map<string, SessionActor>()
 
-  constructor(deps: ActorDeps, files: SessionFiles) {
+  constructor(deps: ActorDeps, { files, warm }: { files: SessionFiles; warm: WarmPool }) {
     this.sandboxes = new Sandboxes(deps, {
+      claim: (row, epoch) => warm.claim(row, epoch),
       receive: (item, host) => this.#actor(item.session_id).receive(item, host),
       lost: (sessionId, loss) => this.#lose(sessionId, loss),
       interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),

@@ -16,6 +16,8 @@ export interface EngineDeps {
   readonly archives: Archives
   /** How many checkpoints a session keeps. */
   readonly checkpointsPerSession: number
+  /** How many sandboxes may be kept started for sessions to come. */
+  readonly warmSandboxes: number
   readonly clock: Clock
   readonly ids: Ids
   readonly logger: Logger

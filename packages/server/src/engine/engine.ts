@@ -39,6 +39,8 @@ export interface Engine extends AsyncDisposable {
   readonly ports: Pick<Ports, 'sandboxOf' | 'connect'>
   /** Everything of these kinds that is published after the call returns. The caller checks that the session is the workspace's. */
   subscribe(sessionId: string, kinds: readonly FeedItem['kind'][]): Subscription
+  /** What environments keep warm may have changed. */
+  poolsChanged(): void
   /** Reasons why the server cannot take work now; empty: ready. */
   notReady(): string[]
 }

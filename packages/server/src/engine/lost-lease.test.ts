@@ -51,7 +51,7 @@ class World implements AsyncDisposable {
     const logger = pino({ level: 'silent' })
     const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
     const archives = new Archives({ ...shared, blobs, index: store, logger })
-    const given = { ...shared, archives, checkpointsPerSession: 50, logger, serverNumber: 2 }
+    const given = { ...shared, archives, checkpointsPerSession: 50, warmSandboxes: 0, logger, serverNumber: 2 }
     const engine = cleanup.use(await createEngine(given))
     const body = {
       agent: places.agent,

@@ -9,13 +9,12 @@ import { RunnerConnection, type RunnerItem } from './runner-connection.ts'
 import type { Channel } from './channel.ts'
 import { Dials } from './dials.ts'
 import { listenForRunner } from './runner-listener.ts'
+import { SessionNames } from './session-names.ts'
 
 const LINK_SOCKET = inside.link.slice(inside.run.length)
 
-export interface SandboxHostOptions {
-  readonly id: string
-  readonly nonce: string
-  readonly logger: Logger
+/** For whom a sandbox is held: a session, or nobody yet. */
+export interface SandboxOwner {
   /** Of the session's lease. */
   epoch(): Promise<number>
   progress(): Promise<LinkProgress[]>
@@ -30,26 +29,45 @@ export interface SandboxHostOptions {
   mismatched(protocol: number): void
 }
 
+export interface SandboxHostOptions extends SandboxOwner {
+  readonly id: string
+  readonly nonce: string
+  readonly logger: Logger
+}
+
 export class SandboxHost implements AsyncDisposable {
   readonly id: string
   /** Of this launch of the sandbox: tells the host's frames from those of an earlier one. */
   readonly nonce: string
-  readonly #options: SandboxHostOptions
+  /** Everything but its sandbox knows a session by its id. */
+  readonly names = new SessionNames()
+  readonly #logger: Logger
+  #owner: SandboxOwner
   #listener: AsyncDisposable | undefined
   #connection: RunnerConnection | undefined
   readonly #dials: Dials
+  #isConnected = false
   #isClosed = false
   readonly #acked = new Map<string, number>()
 
   constructor(options: SandboxHostOptions) {
     this.id = options.id
     this.nonce = options.nonce
-    this.#options = options
+    this.#logger = options.logger
+    this.#owner = options
     this.#dials = new Dials(options.nonce)
   }
 
-  /** Lets the runner in. The sandbox has to be on this machine. */
+  /** From here on what the runner does is the other's to know, on the connection that there is, if there is one. */
+  passTo(owner: SandboxOwner): void {
+    this.#owner = owner
+    if (this.#isConnected) owner.connected(this)
+    else owner.disconnected(this)
+  }
+
+  /** Lets the runner in. The sandbox has to be on this machine. Idempotent. */
   async listen(ref: SandboxRef): Promise<void> {
+    if (this.#listener !== undefined) return
     if (ref.runDir === undefined || ref.uidBase === undefined) {
       throw new Error(`sandbox ${ref.id} has no directory on this machine`)
     }
@@ -74,11 +92,11 @@ export class SandboxHost implements AsyncDisposable {
   }
 
   command(sessionId: string, seq: number, body: Command): void {
-    this.#connection?.command(sessionId, seq, body)
+    this.#connection?.command(this.names.inside(sessionId), seq, body)
   }
 
   acknowledge(sessionId: string, seq: number): void {
-    this.#connection?.acknowledge(sessionId, seq)
+    this.#connection?.acknowledge(this.names.inside(sessionId), seq)
   }
 
   resume(): void {
@@ -90,7 +108,8 @@ export class SandboxHost implements AsyncDisposable {
    * is given up meanwhile.
    */
   channel(job: ChannelJob, signal: AbortSignal): Promise<Channel> {
-    return this.#dials.open(job, signal)
+    const inside = job.type === 'port' ? job : { ...job, session_id: this.names.inside(job.session_id) }
+    return this.#dials.open(inside, signal)
   }
 
   /** The runner reconnects and replays what was not acknowledged. */
@@ -106,27 +125,31 @@ export class SandboxHost implements AsyncDisposable {
   }
 
   #peer(): ConstructorParameters<typeof RunnerConnection>[1] {
-    const options = this.#options
-    const { id, nonce, logger } = options
+    const { id, nonce, names } = this
     return {
       sandboxId: id,
       nonce,
-      logger,
-      epoch: () => options.epoch(),
-      superseded: () => options.superseded(),
-      progress: () => options.progress(),
-      acknowledged: (sessionId, seq) => void this.#acked.set(sessionId, seq),
-      receive: (item) => options.receive(item, this),
-      mismatched: (protocol) => options.mismatched(protocol),
+      logger: this.#logger,
+      epoch: () => this.#owner.epoch(),
+      superseded: () => this.#owner.superseded(),
+      progress: async () => {
+        const progress = await this.#owner.progress()
+        return progress.map((one) => ({ ...one, sessionId: names.inside(one.sessionId) }))
+      },
+      acknowledged: (name, seq) => void this.#acked.set(names.outside(name), seq),
+      receive: (item) => this.#owner.receive({ ...item, session_id: names.outside(item.session_id) }, this),
+      mismatched: (protocol) => this.#owner.mismatched(protocol),
       welcomed: () => {
         this.#dials.connected((message) => this.#connection?.dial(message))
-        options.connected(this)
+        this.#isConnected = true
+        this.#owner.connected(this)
       },
       closed: (connection) => {
         if (this.#connection !== connection) return
         this.#connection = undefined
+        this.#isConnected = false
         this.#dials.disconnected()
-        if (!this.#isClosed) options.disconnected(this)
+        if (!this.#isClosed) this.#owner.disconnected(this)
       },
     }
   }

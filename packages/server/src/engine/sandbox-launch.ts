@@ -16,6 +16,15 @@ const LIFETIME_MS = 60 * 60 * 1_000
 /** A new sandbox, or one that was lost, on the disk that it left. */
 export type Origin = 'new' | 'own_disk'
 
+/** What is to be made. */
+interface Made {
+  readonly labels: Readonly<Record<string, string>>
+  /** Configuration of the environment, JSON. */
+  readonly environment: string
+  /** Under which it is made. */
+  epoch(): Promise<number>
+}
+
 export class SandboxLaunch {
   readonly #deps: ActorDeps
   /** Making one keeps a processor busy: more at a time would only make each of them late. */
@@ -25,34 +34,43 @@ export class SandboxLaunch {
     this.#deps = deps
   }
 
-  /** undefined: by the time that it was this one's turn, nobody needed it. */
+  /** For a session. undefined: by the time that it was this one's turn, nobody needed it. */
   run(
     host: SandboxHost,
     row: SessionRow,
     how: { origin: Origin; isNeeded(): boolean },
   ): Promise<SandboxRef | undefined> {
-    const { driver, leases } = this.#deps
+    const epoch = (): Promise<number> => this.#deps.leases.epoch(row.id)
+    return this.make(host, { labels: { session: row.id }, environment: row.environment, epoch }, how)
+  }
+
+  /** For nobody yet, or a session. undefined: as above. */
+  make(host: SandboxHost, what: Made, how: { origin: Origin; isNeeded(): boolean }): Promise<SandboxRef | undefined> {
+    const { driver } = this.#deps
     return this.#turns.pass(async () => {
       if (!how.isNeeded()) return undefined
-      const spec = this.#spec(host, row, await leases.epoch(row.id))
+      const spec = this.#spec(host, what, await what.epoch())
       return how.origin === 'new' ? driver.create(spec) : driver.restart(spec)
     })
   }
 
   async open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
+    await Promise.all([host.listen(ref), this.#openModel(ref, row)])
+  }
+
+  /** The session's way to the model. */
+  async #openModel(ref: SandboxRef, row: SessionRow): Promise<void> {
     const { runDir, uidBase } = ref
     if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
     const socket = modelSocket(runDir, inside.firstUid)
-    const routed = mkdir(dirname(socket), { recursive: true, mode: 0o755 }).then(() =>
-      this.#deps.gateway.route(row.id, {
-        workspace_id: row.workspace_id,
-        socket_path: socket,
-        owner_uid: uidBase + inside.firstUid,
-        models: null,
-        server_tools: [],
-      }),
-    )
-    await Promise.all([host.listen(ref), routed])
+    await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
+    await this.#deps.gateway.route(row.id, {
+      workspace_id: row.workspace_id,
+      socket_path: socket,
+      owner_uid: uidBase + inside.firstUid,
+      models: null,
+      server_tools: [],
+    })
   }
 
   /** Closes what `open` has opened. */
@@ -66,12 +84,12 @@ export class SandboxLaunch {
     return new Date(this.#deps.clock.now().getTime() + LIFETIME_MS)
   }
 
-  #spec(host: SandboxHost, row: SessionRow, epoch: number): SandboxSpec {
+  #spec(host: SandboxHost, what: Made, epoch: number): SandboxSpec {
     return {
       id: host.id,
       epoch,
-      labels: { session: row.id },
-      limits: toLimits(row),
+      labels: what.labels,
+      limits: toLimits(what),
       until: this.until(),
       env: {
         [runnerEnv.sandboxId]: host.id,
@@ -79,7 +97,7 @@ export class SandboxLaunch {
         [runnerEnv.nonce]: host.nonce,
         [runnerEnv.claude]: inside.claude,
       },
-      image: environmentOf(row).berth.image,
+      image: environmentOf(what).berth.image,
     }
   }
 }

@@ -9,10 +9,12 @@ import type { SandboxRef } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
-import { heldFromNow, type HeldSandbox, type Loss } from './held-sandbox.ts'
-import type { RunnerItem } from './runner-connection.ts'
-import { SandboxHost } from './sandbox-host.ts'
+import { heldFromNow, type HeldSandbox } from './held-sandbox.ts'
+import { SandboxHost, type SandboxOwner } from './sandbox-host.ts'
+import { destroyOrphans } from './orphans.ts'
 import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
+import type { SandboxesOptions } from './sandboxes-options.ts'
+import type { WarmSandbox } from './warm-sandbox.ts'
 
 const RENEW_EVERY_MS = 5 * 60 * 1_000
 /** A runner that has not been heard of for this long, in a sandbox that runs, hangs. */
@@ -21,13 +23,7 @@ const HUNG_MS = 60_000
 const LOOKS = 25
 const LOOK_EVERY_MS = 200
 
-export interface SandboxesOptions {
-  receive(item: RunnerItem, host: SandboxHost): boolean
-  /** The session's sandbox could not be made, or is gone. */
-  lost(sessionId: string, loss: Loss): Promise<void>
-  /** The runner's connection broke: stream events may have been lost. */
-  interrupted(sessionId: string): void
-}
+type Named = Pick<SessionRow, 'id' | 'name_inside'>
 
 export class Sandboxes implements AsyncDisposable {
   readonly #deps: ActorDeps
@@ -61,6 +57,8 @@ export class Sandboxes implements AsyncDisposable {
         continue
       }
       if (await this.takeUp(row)) continue
+      const warm = row.sandbox_id === null ? await this.#options.claim(row, epoch) : undefined
+      if (warm !== undefined) return this.#takeOver(warm, row)
       const nonce = randomBytes(32).toString('base64url')
       const id = row.sandbox_id ?? ids.next('sbx')
       if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, epoch, sandboxId: id, nonce })
@@ -68,7 +66,7 @@ export class Sandboxes implements AsyncDisposable {
         const fresh = { sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) }
         await store.assignSandbox({ sessionId, epoch, ...fresh })
       }
-      const host = this.#hold(id, nonce, sessionId)
+      const host = this.#hold(id, nonce, row)
       this.#background(this.#launch(host, row, row.sandbox_id === null ? 'new' : 'own_disk'))
       return host
     }
@@ -88,7 +86,7 @@ export class Sandboxes implements AsyncDisposable {
     if (sandbox.state === 'lost') return
     const ref = await this.#deps.driver.get(id)
     if (ref?.state === 'running') {
-      return this.#launches.open(this.#hold(id, sandbox.nonce, sessionId), ref, row)
+      return this.#launches.open(this.#hold(id, sandbox.nonce, row), ref, row)
     }
     const files = this.#canRestart(ref) ? 'kept' : 'gone'
     const epoch = await this.#deps.leases.epoch(sessionId)
@@ -135,18 +133,13 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver, logger } = this.#deps
+    const { store, driver } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
-    for (const ref of present.values()) {
-      // A sandbox is in the store before it is made: what is not in the store by now is nobody's.
-      if (known.has(ref.id) || (await store.findSandbox({ sandboxId: ref.id })) !== undefined) continue
-      logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
-      await driver.destroy(ref.id)
-    }
-    for (const { id, sessionId, state } of known.values()) {
-      if (sessionId === null) await this.release(id)
-      else {
+    await destroyOrphans(this.#deps, { present: present.values(), known })
+    for (const { id, sessionId, state, warmFor } of known.values()) {
+      if (sessionId === null && warmFor === null) await this.release(id)
+      else if (sessionId !== null) {
         const isGone = state === 'ready' && present.get(id)?.state !== 'running'
         await this.#unlessPassed(sessionId, () => (isGone ? this.#check(id) : this.#lookAfter(id)))
       }
@@ -159,12 +152,18 @@ export class Sandboxes implements AsyncDisposable {
     await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
   }
 
-  #hold(id: string, nonce: string, sessionId: string): SandboxHost {
+  /** One that waited for a session has it: all it lacks is the way to the model. */
+  async #takeOver({ host: warm, ref, parked, reports }: WarmSandbox, row: SessionRow): Promise<SandboxHost> {
+    const host = this.#hold(warm.id, warm.nonce, { id: row.id, name_inside: parked?.name ?? row.name_inside }, warm)
+    for (const item of reports) this.#options.receive({ ...item, session_id: row.id }, host)
+    await this.#launch(host, row, ref)
+    return host
+  }
+
+  #hold(id: string, nonce: string, session: Named, warm?: SandboxHost): SandboxHost {
     const { store, leases, logger } = this.#deps
-    const host = new SandboxHost({
-      id,
-      nonce,
-      logger: logger.child({ sandbox_id: id }),
+    const { id: sessionId, name_inside } = session
+    const owner: SandboxOwner = {
       epoch: () => leases.epoch(sessionId),
       superseded: () => this.#background(leases.check(sessionId)),
       progress: () => store.findLinkProgress({ sandboxId: id }),
@@ -183,17 +182,20 @@ export class Sandboxes implements AsyncDisposable {
         const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
         this.#background(this.#lose(id, why))
       },
-    })
+    }
+    const host = warm ?? new SandboxHost({ id, nonce, logger: logger.child({ sandbox_id: id }), ...owner })
+    host.names.set(sessionId, name_inside)
     const held = heldFromNow(host, sessionId)
     this.#held.set(id, held)
+    warm?.passTo(owner)
     return host
   }
 
-  async #launch(host: SandboxHost, row: SessionRow, origin: Origin): Promise<void> {
+  async #launch(host: SandboxHost, row: SessionRow, origin: Origin | SandboxRef): Promise<void> {
     const isHeld = (): boolean => this.#held.get(host.id)?.host === host
     const isNeeded = (): boolean => !this.#stopping.signal.aborted && isHeld()
     try {
-      const ref = await this.#launches.run(host, row, { origin, isNeeded })
+      const ref = typeof origin === 'string' ? await this.#launches.run(host, row, { origin, isNeeded }) : origin
       // Otherwise nobody needs it by now, or the next server will make it.
       if (ref !== undefined) await this.#launches.open(host, ref, row)
     } catch (error) {

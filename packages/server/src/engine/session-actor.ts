@@ -18,6 +18,7 @@ import { toSessionConfig } from './session-config.ts'
 import type { Rests } from './rests.ts'
 import { SessionRest } from './session-rest.ts'
 import type { SessionFiles } from './session-files.ts'
+import { pauseAfter } from '../domain/turn/recovery.ts'
 import { mayShowCall } from '../domain/turn/transcript-lines.ts'
 import { TurnClock } from './turn-clock.ts'
 
@@ -239,7 +240,10 @@ export class SessionActor {
       signal: this.#stopping.signal,
       publish: (told) => this.publish(told),
     })
-    const config = toSessionConfig(row)
+    // What it is called inside is known once it has a sandbox.
+    const placed = row.sandbox_id === null ? await store.findSession({ sessionId: row.id }) : row
+    if (placed === undefined) return
+    const config = toSessionConfig(placed)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
       sessionId: row.id,
@@ -265,11 +269,6 @@ export class SessionActor {
 /** Is there, or may there soon be, an input to hand over? */
 export function isAtWork(row: { readonly status: string }): boolean {
   return row.status === 'running' || row.status === 'rescheduling'
-}
-
-/** A turn that was cut goes on at once the first time, and after a while when it was cut again. */
-function pauseAfter(failures: number): number {
-  return failures < 2 ? 0 : 1_000 * 2 ** (failures - 2)
 }
 
 function toItem(event: Committed['events'][number]): FeedItem {

@@ -8,13 +8,16 @@ import type { SessionRow } from '../store/session-log.ts'
 
 const MIB = 1024 * 1024
 
-export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
+/** What of a session says how it is run. */
+export type RunnableSession = Pick<SessionRow, 'name_inside' | 'agent' | 'environment'>
+
+export function toSessionConfig(row: RunnableSession): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
   const { tools, customTools } = resolveTools(agent.tools)
   return {
     uid: inside.firstUid,
     cwd: inside.workspace,
-    home: `${inside.home}/${row.id}`,
+    home: `${inside.home}/${row.name_inside}`,
     model: agent.model.id,
     effort: agent.model.effort.type,
     system: agent.system,
@@ -39,7 +42,7 @@ export function modelSocket(runDir: string, uid: number): string {
   return `${runDir}/gw/${uid}/model.sock`
 }
 
-export function toLimits(row: SessionRow): SandboxLimits {
+export function toLimits(row: Pick<SessionRow, 'environment'>): SandboxLimits {
   const { resources } = environmentOf(row).berth
   return {
     cpus: resources.cpus,
@@ -50,6 +53,6 @@ export function toLimits(row: SessionRow): SandboxLimits {
   }
 }
 
-export function environmentOf(row: SessionRow): ReturnType<typeof environmentConfig.parse> {
+export function environmentOf(row: Pick<SessionRow, 'environment'>): ReturnType<typeof environmentConfig.parse> {
   return environmentConfig.parse(JSON.parse(row.environment))
 }

@@ -54,6 +54,7 @@ test('it is told so, its sandbox ends, and the session says why and comes to res
     gateway: noGateway,
     archives,
     checkpointsPerSession: 50,
+    warmSandboxes: 0,
     clock: systemClock,
     ids,
     logger,

@@ -103,12 +103,15 @@ export const addAgents: AddRoutes = (app, deps) => {
   app.openapi(update, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').agent_id }
     const stored = await store.updateAgent({ ...key, change: c.req.valid('json'), now: now() }, c.get('once'))
+    deps.engine.poolsChanged()
     return c.json(toWireAgent(stored), 200)
   })
 
   app.openapi(archive, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').agent_id }
-    return c.json(toWireAgent(await store.archiveAgent({ ...key, now: now() }, c.get('once'))), 200)
+    const stored = await store.archiveAgent({ ...key, now: now() }, c.get('once'))
+    deps.engine.poolsChanged()
+    return c.json(toWireAgent(stored), 200)
   })
 
   app.openapi(versions, async (c) => {

@@ -30,6 +30,7 @@ const config = {
       checkpoint_after: 5,
       background: { type: 'kill_after', seconds: 3600 },
     },
+    warm_pool: { size: 0, agent: null },
   },
 }
 
@@ -186,6 +187,12 @@ const invalid: [string, object, RegExp][] = [
   ['too little memory', berth({ resources: { memory_mib: 128 } }), /config\.berth\.resources\.memory_mib: /],
   ['no CPU', berth({ resources: { cpus: 0 } }), /config\.berth\.resources\.cpus: /],
   ['infinite CPUs', berth({ resources: { cpus: 'Infinity' } }), /config\.berth\.resources\.cpus: /],
+  ['a pool without an end', berth({ warm_pool: { size: 101 } }), /config\.berth\.warm_pool\.size: /],
+  [
+    'a pool of nobody',
+    berth({ warm_pool: { agent: 'agent_no' } }),
+    /config\.berth\.warm_pool\.agent: there is no agent/,
+  ],
   ['too many retries', berth({ model_retries: 11 }), /config\.berth\.model_retries: /],
   ['a driver that is a path', berth({ driver: '../x' }), /config\.berth\.driver: /],
   ['a scope that is not ours', { name: 'e', scope: 'account' }, /scope: /],

@@ -83,6 +83,7 @@ export const addEnvironments: AddRoutes = (app, deps) => {
       { workspaceId, id: deps.ids.next('env'), body, now: now() },
       c.get('once'),
     )
+    deps.engine.poolsChanged()
     return c.json(toWireEnvironment(stored), 200)
   })
 
@@ -109,17 +110,21 @@ export const addEnvironments: AddRoutes = (app, deps) => {
   app.openapi(update, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').environment_id }
     const stored = await store.updateEnvironment({ ...key, change: c.req.valid('json'), now: now() }, c.get('once'))
+    deps.engine.poolsChanged()
     return c.json(toWireEnvironment(stored), 200)
   })
 
   app.openapi(archive, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').environment_id }
-    return c.json(toWireEnvironment(await store.archiveEnvironment({ ...key, now: now() }, c.get('once'))), 200)
+    const stored = await store.archiveEnvironment({ ...key, now: now() }, c.get('once'))
+    deps.engine.poolsChanged()
+    return c.json(toWireEnvironment(stored), 200)
   })
 
   app.openapi(remove, async (c) => {
     const key = { workspaceId: c.get('workspaceId'), id: c.req.valid('param').environment_id }
     await store.deleteEnvironment(key)
+    deps.engine.poolsChanged()
     return c.json({ id: key.id, type: 'environment_deleted' as const }, 200)
   })
 }

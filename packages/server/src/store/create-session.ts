@@ -53,6 +53,7 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       sdk_session_id: randomUUID(),
       has_transcript: 0,
       sandbox_id: null,
+      name_inside: args.id,
       opened: null,
       link_received: 0,
       link_sent: 0,

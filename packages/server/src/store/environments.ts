@@ -7,6 +7,7 @@ import {
 } from '../domain/environment.ts'
 import type { Window } from '../domain/page.ts'
 import { invalid, notFound } from '../domain/refusal.ts'
+import { findAgent } from './agents.ts'
 import type { Db } from './store.ts'
 import { toScan } from './window.ts'
 
@@ -21,12 +22,14 @@ export async function createEnvironment(
   db: Db,
   args: EnvironmentKey & { body: EnvironmentBody; now: string },
 ): Promise<StoredEnvironment> {
+  await checkPool(db, args.workspaceId, args.body)
   return db
     .insertInto('environments')
     .values({
       id: args.id,
       workspace_id: args.workspaceId,
       body: JSON.stringify(args.body),
+      warm_size: args.body.config.berth.warm_pool.size,
       created_at: args.now,
       updated_at: args.now,
       archived_at: null,
@@ -75,9 +78,27 @@ export async function updateEnvironment(
   const current = parseEnvironmentBody(stored.body)
   const updated = updatedEnvironment(current, args.change)
   if (updated === current) return stored
+  if (updated.config.berth.warm_pool.agent !== current.config.berth.warm_pool.agent) {
+    await checkPool(db, args.workspaceId, updated)
+  }
   const body = JSON.stringify(updated)
-  await db.updateTable('environments').set({ body, updated_at: args.now }).where('id', '=', args.id).execute()
+  const warm_size = updated.config.berth.warm_pool.size
+  await db
+    .updateTable('environments')
+    .set({ body, warm_size, updated_at: args.now })
+    .where('id', '=', args.id)
+    .execute()
   return { ...stored, body, updated_at: args.now }
+}
+
+/** Only an agent that sessions may have is kept warm. */
+async function checkPool(db: Db, workspaceId: string, { config }: EnvironmentBody): Promise<void> {
+  const { agent: id } = config.berth.warm_pool
+  if (id === null) return
+  const agent = await findAgent(db, { workspaceId, id })
+  const field = 'config.berth.warm_pool.agent'
+  if (agent === undefined) throw invalid(field, `there is no agent ${id}`)
+  if (agent.archived_at !== null) throw invalid(field, `${id} is archived`)
 }
 
 /** No new sessions from now on. Archiving what is archived changes nothing. */

@@ -56,6 +56,7 @@ export async function forkSession(db: Db, args: ForkSessionArgs): Promise<Fork> 
       ...columns,
       ...unused,
       id: args.id,
+      name_inside: args.id,
       thread_id: args.threadId,
       title: args.body.title === undefined ? source.title : args.body.title,
       metadata: args.body.metadata === undefined ? source.metadata : JSON.stringify(args.body.metadata),

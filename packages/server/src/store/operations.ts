@@ -23,6 +23,7 @@ import * as requests from './requests.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
 import { tellResting } from './tell-resting.ts'
+import * as warmSandboxes from './warm-sandboxes.ts'
 import * as workspaces from './workspaces.ts'
 
 export const operations = {
@@ -37,6 +38,7 @@ export const operations = {
   ...requests,
   ...sandboxes,
   ...sessions,
+  ...warmSandboxes,
   ...workspaces,
   acceptEvents,
   archiveSession,

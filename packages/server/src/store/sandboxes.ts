@@ -32,6 +32,7 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
       nonce: args.nonce,
       state: 'starting',
       created_at: args.now,
+      warm_for: null,
     })
     .execute()
   await startLink(db, args.sessionId)
@@ -136,11 +137,17 @@ export interface KnownSandbox {
   readonly sessionId: string | null
 }
 
-export async function listSandboxes(db: Db, _args: object): Promise<KnownSandbox[]> {
+export interface ListedSandbox extends KnownSandbox {
+  /** The environment for whose next session it is kept, see `warm-sandboxes.ts`; null: it is not. */
+  readonly warmFor: string | null
+}
+
+export async function listSandboxes(db: Db, _args: object): Promise<ListedSandbox[]> {
   return db
     .selectFrom('sandboxes')
     .leftJoin('sessions', 'sessions.sandbox_id', 'sandboxes.id')
     .select(['sandboxes.id as id', 'sandboxes.nonce as nonce', 'sandboxes.state as state', 'sessions.id as sessionId'])
+    .select('sandboxes.warm_for as warmFor')
     .execute()
 }
 

@@ -35,6 +35,7 @@ export interface Database {
     id: string
     workspace_id: string
     body: string
+    warm_size: number
     created_at: string
     updated_at: string
     archived_at: string | null
@@ -46,6 +47,7 @@ export interface Database {
     nonce: string
     state: SandboxState
     created_at: string
+    warm_for: string | null
   }
   sessions: {
     ord: Generated<number>
@@ -69,6 +71,7 @@ export interface Database {
     sdk_session_id: string
     has_transcript: number
     sandbox_id: string | null
+    name_inside: string
     opened: string | null
     link_received: number
     link_sent: number

@@ -119,3 +119,8 @@ export function begunText(calls: readonly OpenCall[], loss: Loss): string {
         ]
   return [lossText(loss), ...unknown].join('\n')
 }
+
+/** A turn that was cut goes on at once the first time, and after a while, in ms, when it was cut again. */
+export function pauseAfter(failures: number): number {
+  return failures < 2 ? 0 : 1_000 * 2 ** (failures - 2)
+}
