@@ -14,8 +14,8 @@ export type { DriverUnderTest, OpenInput } from './context.ts'
 export { probeRunner } from './probe.ts'
 
 /**
- * Holds a driver to the sentences of `driver.ts`, one test each (vitest). Every test opens the driver on a state directory of its
- * own, with the suite's probe as the runner, and removes what it made. A promise that a driver does not keep is named in `skip`.
+ * Holds a driver to the sentences of `driver.ts`, one test each (vitest). Tests open the driver on state directories of their
+ * own, with the suite's probe as the runner, and remove what they made. A promise that a driver does not keep is named in `skip`.
  */
 export function describeSandboxDriver(name: string, test: DriverUnderTest): void {
   describe(`sandbox driver ${name}`, () => {

@@ -1,14 +1,24 @@
-import { describe, expect } from 'vitest'
-import { Bench, promise } from './context.ts'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { Bench, promise, until } from './context.ts'
 import type { DriverUnderTest } from './context.ts'
 import type { Probe } from './probe.ts'
 import { absentCall, allowedCall, callProgram, int80Program, isProbeArch, refusedCalls } from './system-calls.ts'
 
 export function isolation(test: DriverUnderTest): void {
   describe('isolation', () => {
+    // For what only looks, and leaves it as it was.
+    let bench: Bench
+    let sandbox: Awaited<ReturnType<Bench['sandbox']>>
+    beforeAll(async () => {
+      bench = await Bench.open(test)
+      sandbox = await bench.sandbox()
+    })
+    afterAll(async () => {
+      await using _bench = bench
+      await sandbox[Symbol.asyncDispose]()
+    })
+
     promise(test, 'has no network but its own loopback', async () => {
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       expect(await sandbox.probe.agent(network)).toEqual({
         interfaces: ['lo'],
         routes: 1,
@@ -20,8 +30,6 @@ export function isolation(test: DriverUnderTest): void {
     })
 
     promise(test, 'refuses the system calls by which programs leave, to agents and to the runner', async () => {
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       const arch = process.arch
       if (!isProbeArch(arch)) throw new Error(`no system call numbers for ${arch}`)
       const calls = [...refusedCalls, absentCall, allowedCall].map((call) => [
@@ -41,15 +49,11 @@ export function isolation(test: DriverUnderTest): void {
 
     promise(test, 'has no 32-bit system calls', async () => {
       if (process.arch !== 'x64') return
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       const ended = await sandbox.probe.agent(runPrograms, [['int80', int80Program().toString('base64')]])
       expect(ended).toEqual({ int80: 'SIGSYS' })
     })
 
     promise(test, 'gives agents no capability and no way to one; the runner has three', async () => {
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       const agent = await sandbox.probe.agent(rights)
       expect(agent.status).toMatchObject({
         CapEff: 0n.toString(),
@@ -84,8 +88,6 @@ export function isolation(test: DriverUnderTest): void {
     })
 
     promise(test, 'closes the runner and its link to agents', async () => {
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       const refused = await sandbox.probe.agent(reachRunner)
       expect(refused).toEqual({
         'kill init': 'EPERM',
@@ -102,8 +104,6 @@ export function isolation(test: DriverUnderTest): void {
     })
 
     promise(test, 'has a root file system that nobody in it can change', async () => {
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       const [agent, runner] = [await sandbox.probe.agent(writable), await sandbox.probe.runner(writable)]
       expect(agent).toEqual(['/dev/shm', '/home', '/mnt/session/outputs', '/tmp', '/workspace'])
       const open = (await sandbox.probe.agent(mountTable)).filter(({ options }) => options.includes('rw'))
@@ -118,8 +118,6 @@ export function isolation(test: DriverUnderTest): void {
     })
 
     promise(test, 'mounts whatever is writable without setuid programs and devices', async () => {
-      await using bench = await Bench.open(test)
-      await using sandbox = await bench.sandbox()
       const mounts = await sandbox.probe.agent(mountTable)
       const loose = mounts.filter(
         ({ root, at, options }) => options.includes('rw') && !options.includes('nosuid') && !isDevice(root, at),
@@ -149,8 +147,6 @@ export function isolation(test: DriverUnderTest): void {
       test,
       'hides what the kernel says about the machine and keeps its switches shut, also from the runner',
       async () => {
-        await using bench = await Bench.open(test)
-        await using sandbox = await bench.sandbox()
         for (const seen of [await sandbox.probe.agent(kernelFiles), await sandbox.probe.runner(kernelFiles)]) {
           expect(seen.readable).toEqual([])
           expect(seen.writable).toEqual([])
@@ -162,14 +158,15 @@ export function isolation(test: DriverUnderTest): void {
       await using bench = await Bench.open(test)
       await using one = await bench.sandbox()
       await using two = await bench.sandbox()
-      const listening = one.probe.agent(listenAWhile)
-      await two.probe.agent(connectsNowhere)
+      const listening = one.probe.agent(listenUntilTold)
+      await until(() => one.probe.agent(isListening))
       expect(await two.probe.agent(connectsNowhere)).toEqual({
         port: 'ECONNREFUSED',
         abstract: 'ECONNREFUSED',
         shm: [],
         tmp: [],
       })
+      await one.probe.agent(tell)
       expect(await listening).toBe('nobody came')
     })
   })
@@ -381,16 +378,28 @@ function kernelFiles() {
   }
 }
 
-async function listenAWhile() {
+async function listenUntilTold() {
   const net = process.getBuiltinModule('node:net')
   const fs = process.getBuiltinModule('node:fs')
   fs.writeFileSync('/dev/shm/mine', '')
   fs.writeFileSync('/tmp/mine', '')
-  const came = new Promise((resolve) => {
-    net.createServer(() => resolve('somebody came')).listen(4711, '127.0.0.1')
-    net.createServer(() => resolve('somebody came')).listen('\0berth-conformance')
+  return new Promise((resolve) => {
+    const came = (): void => resolve('somebody came')
+    net.createServer(came).listen(4711, '127.0.0.1', () =>
+      net.createServer(came).listen('\0berth-conformance', () => {
+        fs.watch('/tmp', (_event, name) => name === 'told' && resolve('nobody came'))
+        fs.writeFileSync('/tmp/listening', '')
+      }),
+    )
   })
-  return Promise.race([came, new Promise((resolve) => setTimeout(resolve, 1500, 'nobody came'))])
+}
+
+function isListening() {
+  return process.getBuiltinModule('node:fs').existsSync('/tmp/listening')
+}
+
+function tell() {
+  process.getBuiltinModule('node:fs').writeFileSync('/tmp/told', '')
 }
 
 async function connectsNowhere() {

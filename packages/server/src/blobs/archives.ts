@@ -1,7 +1,7 @@
 /** The saved files of sessions: what the engine and the API call. */
 import type { ArchiveLimits, ArchiveRoot } from '@berth/protocol/archive'
 import { BerthError } from '@berth/protocol'
-import { type ArchivedTree, toTree } from '../domain/checkpoint.ts'
+import { type ArchivedTree, type SavedTree, toTree } from '../domain/checkpoint.ts'
 import type { Ids } from '../domain/ids.ts'
 import type { Logger } from 'pino'
 import type { ArchiveChannel } from './archive-channel.ts'
@@ -46,19 +46,7 @@ export interface SaveArgs {
  * removes what was written.
  */
 export interface SavedArchive extends AsyncDisposable {
-  readonly archive: {
-    readonly saveId: string
-    readonly segments: readonly string[]
-    readonly entries: number
-    /** Of all files, holes included. */
-    readonly bytes: number
-    /** What this save has written. */
-    readonly storedBytes: number
-    /** How many packs those are. */
-    readonly packs: number
-    /** Packs of earlier saves whose bytes were not written again. */
-    readonly reliesOn: readonly string[]
-  }
+  readonly archive: SavedTree
   /** What the helper says it has left out. Nobody's word but the sandbox's. */
   readonly refused: Refused
   readonly refusedCount: number

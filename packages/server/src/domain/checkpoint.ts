@@ -12,6 +12,21 @@ export interface ArchivedTree {
   readonly segments: readonly string[]
 }
 
+/** What a save has made durable, for a checkpoint to take. */
+export interface SavedTree {
+  readonly saveId: string
+  readonly segments: readonly string[]
+  readonly entries: number
+  /** Of all files, holes included. */
+  readonly bytes: number
+  /** What this save has written. */
+  readonly storedBytes: number
+  /** How many packs those are. */
+  readonly packs: number
+  /** Packs of earlier saves whose bytes were not written again. */
+  readonly reliesOn: readonly string[]
+}
+
 /** Where the bytes of a hash are: in this frame of this pack, and there from `start` on when it is decompressed. Bytes all. */
 export interface ChunkPlace {
   readonly hash: string

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { acceptLifecycle, defaultLifecycle, defaultLifecycles, nextRestStep } from './lifecycle.ts'
+import { acceptLifecycle, defaultLifecycle, defaultLifecycles, holdMs, nextRestStep } from './lifecycle.ts'
 
 const accept = (params: Parameters<typeof acceptLifecycle>[0], current = defaultLifecycle) =>
   acceptLifecycle(params, current, 'lifecycle')
@@ -47,4 +47,13 @@ describe('the next step of a session that rests', () => {
     expect(nextRestStep({ lifecycle: hybrid, ...waiting })).toEqual({ step: 'release', afterMs: 60_000 })
     expect(nextRestStep({ lifecycle: longRunning, ...waiting })).toBeUndefined()
   })
+})
+
+test('processes that hold a sandbox are looked at soon, then less and less often, and hold it no longer than they may', () => {
+  const { hybrid } = defaultLifecycles
+  const looks = (background: typeof hybrid.background): number[] =>
+    [0, 200, 1_000, 2_500, 8_000, 60_000].map((restedMs) => holdMs({ ...hybrid, background }, restedMs))
+  expect(looks({ type: 'keep' })).toEqual([200, 200, 1_000, 2_500, 8_000, 15_000])
+  expect(looks({ type: 'kill_after', seconds: 3 })).toEqual([200, 200, 1_000, 500, 0, 0])
+  expect(looks({ type: 'kill_after', seconds: 0 })).toEqual([0, 0, 0, 0, 0, 0])
 })

@@ -15,6 +15,10 @@ export const defaultLifecycles: Readonly<Record<Lifecycle['type'], Lifecycle>> =
 
 export const defaultLifecycle = defaultLifecycles.hybrid
 
+/** Between two looks at processes that hold a sandbox: as long as the session has rested, within these. */
+const FIRST_LOOK_MS = 200
+const LAST_LOOK_MS = 15_000
+
 export function acceptLifecycle(params: LifecycleParams, current: Lifecycle, field: string): Lifecycle {
   const type = params.type ?? current.type
   const fallback = defaultLifecycles[type]
@@ -55,4 +59,13 @@ export function nextRestStep(resting: Resting): { readonly step: RestStep; reado
     return { step: 'checkpoint', afterMs: checkpoint * 1_000 }
   }
   return release === null ? undefined : { step: 'release', afterMs: release * 1_000 }
+}
+
+/**
+ * For a session that has rested so long, and whose sandbox processes of the agent hold: when to look at them again; 0 when they may hold it no longer. Soon at
+ * first, for what is just about to end.
+ */
+export function holdMs({ background }: Lifecycle, restedMs: number): number {
+  const leftMs = background.type === 'keep' ? Infinity : background.seconds * 1_000 - restedMs
+  return Math.max(0, Math.min(leftMs, LAST_LOOK_MS, Math.max(restedMs, FIRST_LOOK_MS)))
 }

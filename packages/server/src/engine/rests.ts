@@ -1,6 +1,6 @@
 /** What is done with the sandbox of a session that rests: its files are saved, and it is let go. */
 import { isBerthError } from '@berth/protocol'
-import type { RestStep } from '../domain/lifecycle.ts'
+import { holdMs, type RestStep } from '../domain/lifecycle.ts'
 import type { Committed, SessionRow } from '../store/session-log.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import type { SandboxHost } from './sandbox-host.ts'
@@ -13,12 +13,8 @@ const FIRST_AGAIN_MS = 10_000
 const LAST_AGAIN_MS = 10 * 60_000
 /** Failures in a row after which a sandbox that does not answer is told of. */
 const TELL_UNAVAILABLE = 3
-/**
- * Processes that hold a sandbox are looked at again after as long as the session has rested, within these: what is just about to end
- * does not hold it for long.
- */
-const FIRST_LOOK_MS = 200
-const LAST_LOOK_MS = 15_000
+/** When something else has come between: how long until the next try. */
+const LATER_MS = 15_000
 
 export interface RestDeps extends ActorDeps {
   readonly files: SessionFiles
@@ -71,24 +67,25 @@ export class Rests {
     const { row, host, signal, publish } = given
     const { store, leases, clock, sandboxes } = this.#deps
     const count = await this.#deps.files.countProcesses(row, host, signal)
-    const restedMs = this.#restedMs(row)
-    const heldMs = count === 0 ? 0 : longestHold(row) - restedMs
-    if (heldMs > 0) return Math.min(heldMs, LAST_LOOK_MS, Math.max(restedMs, FIRST_LOOK_MS))
+    const heldMs = count === 0 ? 0 : this.#heldMs(row)
+    if (heldMs > 0) return heldMs
     // Processes that still run may have changed something since the last one.
     if (row.is_changed === 1 || count > 0) await this.#save(given, 'park')
     signal.throwIfAborted()
     const key = { sessionId: row.id, epoch: await leases.epoch(row.id), now: isoNow(clock) }
     const parked = await store.parkSession({ ...key, sandboxId: host.id, nonce: host.nonce })
     if (parked !== undefined) publish(parked)
-    else if (!(await store.releaseSandbox({ ...key, sandboxId: host.id }))) return LAST_LOOK_MS
+    else if (!(await store.releaseSandbox({ ...key, sandboxId: host.id }))) return LATER_MS
     if (count > 0) publish(await store.tellResting({ ...key, news: { type: 'processes_ended', count } }))
     this.#deps.logger.info({ session_id: row.id, sandbox_id: host.id }, 'sandbox put away')
     await sandboxes.putAway(host.id)
     return 0
   }
 
-  #restedMs(row: SessionRow): number {
-    return this.#deps.clock.now().getTime() - Date.parse(row.idle_since ?? row.updated_at)
+  /** How long processes of the agent may hold the sandbox before they are looked at again. */
+  #heldMs(row: SessionRow): number {
+    const restedMs = this.#deps.clock.now().getTime() - Date.parse(row.idle_since ?? row.updated_at)
+    return holdMs(environmentOf(row).berth.lifecycle, restedMs)
   }
 
   async #failed({ row, publish }: Resting, error: unknown): Promise<number> {
@@ -104,10 +101,4 @@ export class Rests {
     }
     return Math.min(FIRST_AGAIN_MS * 2 ** (failures - 1), LAST_AGAIN_MS)
   }
-}
-
-/** How long a session's rest processes of the agent may hold its sandbox, milliseconds. */
-function longestHold(row: SessionRow): number {
-  const { background } = environmentOf(row).berth.lifecycle
-  return background.type === 'keep' ? Infinity : background.seconds * 1_000
 }

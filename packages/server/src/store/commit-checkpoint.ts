@@ -1,6 +1,6 @@
 import { BerthError } from '@berth/protocol'
 import type { ArchiveRoot } from '@berth/protocol/archive'
-import type { CheckpointCause } from '../domain/checkpoint.ts'
+import type { CheckpointCause, SavedTree } from '../domain/checkpoint.ts'
 import { notFound } from '../domain/refusal.ts'
 import type { CheckpointRow } from './checkpoints.ts'
 import { findPacks } from './chunks.ts'
@@ -21,16 +21,7 @@ export interface CommitCheckpointArgs {
   /** What the files go with: `getCheckpointPlace`, asked when they stood still. */
   readonly place: CheckpointPlace
   readonly roots: readonly ArchiveRoot[]
-  /** What a save has answered. */
-  readonly archive: {
-    readonly saveId: string
-    readonly segments: readonly string[]
-    readonly entries: number
-    readonly bytes: number
-    readonly storedBytes: number
-    readonly packs: number
-    readonly reliesOn: readonly string[]
-  }
+  readonly archive: SavedTree
 }
 
 /** Where a session stands in its log and in its transcript. */
