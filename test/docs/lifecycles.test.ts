@@ -21,3 +21,12 @@ it('its example runs as it stands, and shows the files of the sandbox and of the
   expect(new Set(lines.slice(0, -1))).toEqual(new Set(lines.length > 1 ? ['in the sandbox: haiku.txt'] : []))
   await berth.assertClean()
 })
+
+it('its example of two sessions in one sandbox runs as it stands, and what one hands over the other has', async () => {
+  await using berth = await startTestBerth()
+  const hand = ['Write', tool('Bash', { command: 'echo harbour > "$BERTH_OUTPUTS/haiku.txt"' }), '::next', '::text Written.']
+  const take = ['Read', tool('Bash', { command: 'cat OUTPUTS/haiku.txt' }), '::next', '::text {{result}}']
+  const tasks = [hand.join('\n'), take.join('\n')]
+  expect(await runExample(berth, blocksOf(page, 'ts')[1] ?? '', tasks)).toEqual(['Written.', 'harbour'])
+  await berth.assertClean()
+})

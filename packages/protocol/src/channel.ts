@@ -8,6 +8,7 @@
  * (`channelClose`); when the server closes it before, the job is ended.
  */
 import { z } from 'zod'
+import { ownDirs } from './own-dirs.ts'
 
 export { channelClose, channelPath, MAX_CHANNEL_MESSAGE } from './channel-constants.ts'
 
@@ -20,9 +21,14 @@ export const channelJob = z.discriminatedUnion('type', [
    * Speak `archive.ts`, as the helper that saves and restores files: one request, and what belongs to it. `freeze`: the session's processes stand still
    * from the first to the last message.
    */
-  z.object({ type: z.literal('archive'), ...owner.shape, freeze: z.boolean() }),
+  z.object({ type: z.literal('archive'), ...owner.shape, own_dirs: ownDirs, freeze: z.boolean() }),
   /** Say how many processes the session has besides its CLI: one `processCount`, then close. */
   z.object({ type: z.literal('count_processes'), ...owner.shape }),
+  /**
+   * End what the session has running, remove its directories and what it has in `/tmp`, forget it. Closed with `done` when nothing of it is left;
+   * of a session that is not there, too.
+   */
+  z.object({ type: z.literal('remove'), ...owner.shape, own_dirs: ownDirs }),
   /** Be one TCP connection to this port on the sandbox's loopback: binary messages both ways, closed when either end is. */
   z.object({ type: z.literal('port'), port: z.int().min(1).max(65_535) }),
 ])

@@ -9,6 +9,7 @@
  */
 import { z } from 'zod'
 import { dial } from './channel.ts'
+import { ownDirs } from './own-dirs.ts'
 
 export { HEARTBEAT_MS, LINK_PROTOCOL, linkClose, runnerEnv } from './link-constants.ts'
 
@@ -30,6 +31,7 @@ export const sessionConfig = z.object({
   uid: z.int().min(1),
   cwd: z.string(),
   home: z.string(),
+  own_dirs: ownDirs,
   model: z.string(),
   effort: z.enum(['low', 'medium', 'high', 'xhigh', 'max']).nullable(),
   system: z.string().nullable(),
@@ -68,6 +70,7 @@ export const command = z.discriminatedUnion('type', [
     type: z.literal('restore'),
     home: z.string(),
     uid: z.int().min(1),
+    own_dirs: ownDirs,
     path: z.string(),
     start: seq,
     text: z.string(),

@@ -7,6 +7,7 @@ import { ChannelFailure } from './channel-socket.ts'
 import type { ChannelSocket } from './channel-socket.ts'
 import { FrameSplitter, frameHead } from './frame-splitter.ts'
 import { freeze } from './freeze.ts'
+import { makeOwnDirs } from './own-dirs.ts'
 
 /** Bytes that wait for the helper to take them; then nothing more is read from the server. Less would make a stop of every few small files. */
 const MAX_UNTAKEN_BYTES = 1024 * 1024
@@ -32,8 +33,14 @@ export class ArchiveJobs {
     return this.#helpers.has(pid)
   }
 
+  /** The session is no more. */
+  forget(sessionId: string): void {
+    this.#caches.delete(sessionId)
+  }
+
   /** Does one job. Throws a `ChannelFailure` when it could not be done. However it ends, the helper has ended and the session's processes go on. */
   async run(job: ArchiveJob, channel: ChannelSocket): Promise<void> {
+    if (!this.#sameUid) makeOwnDirs(job.own_dirs, job.uid)
     const isFreezing = job.freeze && !this.#sameUid
     if (isFreezing && this.#frozen.has(job.uid))
       throw new ChannelFailure(channelClose.busy, 'the session is frozen for another job')

@@ -48,7 +48,7 @@ const saving = ({ config }: TestSession): object => ({
   limits: wide,
 })
 const archiveJob = ({ id, config }: TestSession, freeze = false) =>
-  ({ type: 'archive', session_id: id, uid: config.uid, freeze }) as const
+  ({ type: 'archive', session_id: id, uid: config.uid, own_dirs: config.own_dirs, freeze }) as const
 
 function put(session: TestSession, name: string, content: string | Buffer): string {
   const path = join(session.config.cwd, name)

@@ -17,6 +17,8 @@ export interface ChannelsOptions {
   readonly archiver: string
   /** True: helpers run under the runner's own uid. */
   readonly sameUid: boolean
+  /** Ends and removes all that a session has in the sandbox. */
+  readonly remove: (job: ChannelJob & { type: 'remove' }, signal: AbortSignal) => Promise<void>
   /** Of the session's CLI; undefined: none runs. */
   readonly cliPid: (sessionId: string) => number | undefined
 }
@@ -83,6 +85,9 @@ export class Channels implements AsyncDisposable {
         return await this.#archives.run(job, channel)
       case 'count_processes':
         return channel.send(Buffer.from(JSON.stringify({ count: this.#count(job) })), false)
+      case 'remove':
+        await this.#options.remove(job, channel.gone)
+        return this.#archives.forget(job.session_id)
       case 'port':
         return await runPort(job.port, channel)
     }

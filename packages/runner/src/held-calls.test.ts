@@ -47,8 +47,8 @@ async function losesCli(sandbox: TestSandbox, session: TestSession, calls: reado
   const lines = linesOf(session)
   const path = session.all('transcript')[0]?.path ?? ''
   const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
-  const { home, uid } = session.config
-  session.send({ type: 'restore', home, uid, path, start: 0, text })
+  const { home, uid, own_dirs } = session.config
+  session.send({ type: 'restore', home, uid, own_dirs, path, start: 0, text })
   const parentUuid = lines.findLast(({ uuid }) => uuid !== undefined)?.uuid
   return uses.map(({ line, use }) => {
     const { type: _type, message: _message, ...common } = line

@@ -81,6 +81,12 @@ export class LinkClient {
     return this.#peer(sessionId).outbox
   }
 
+  /** The session has left the sandbox: nothing of it is told any more. */
+  forget(sessionId: string): void {
+    this.#peers.delete(sessionId)
+    this.#cut.delete(sessionId)
+  }
+
   /** Numbers and sends a report; it is kept until the server has committed it. Answers its number. */
   report(sessionId: string, body: Report): number {
     const frame = this.outbox(sessionId).add(body)

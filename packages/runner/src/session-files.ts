@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
+import { actingAs } from './acting-as.ts'
 
 /**
  * The runner's access to files of a session. Its own uid may not enter the session's home, so what opens or makes a file is done with the
@@ -92,15 +93,6 @@ export class SessionFiles {
   }
 
   #asSession<Result>(step: () => Result): Result {
-    const uid = this.#uid
-    if (uid === undefined || process.seteuid === undefined || process.setegid === undefined) return step()
-    process.setegid(uid)
-    process.seteuid(uid)
-    try {
-      return step()
-    } finally {
-      process.seteuid(0)
-      process.setegid(0)
-    }
+    return this.#uid === undefined ? step() : actingAs(this.#uid, this.#uid, step)
   }
 }

@@ -14,6 +14,7 @@ const emptyConfig: Omit<SessionConfig, 'sdk_session_id' | 'home'> = {
   resume: false,
   uid: 1000,
   cwd: '/',
+  own_dirs: [],
   model: 'm',
   effort: null,
   system: null,

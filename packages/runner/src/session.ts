@@ -10,6 +10,7 @@ import type { CustomResult } from './custom-tools.ts'
 import { Gate } from './gate.ts'
 import { runHeldCalls } from './held-calls.ts'
 import { ModelRequests } from './model-requests.ts'
+import { makeOwnDirs } from './own-dirs.ts'
 import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
 import { userMessage } from './user-message.ts'
 
@@ -87,11 +88,13 @@ export class Session implements AsyncDisposable {
         this.#outdated ||= !sameLife(this.#config, command.config)
         this.#config = command.config
         return this.#then('open', () => {
+          this.#makeDirs(command.config)
           this.#transcript ??= this.#follow(command)
           return this.#bringUp()
         })
       case 'restore':
         return this.#then('restore', () => {
+          this.#makeDirs(command)
           this.#transcript?.[Symbol.dispose]()
           this.#transcript = undefined
           restoreTranscript(command, command, this.#launch.sameUid)
@@ -149,11 +152,16 @@ export class Session implements AsyncDisposable {
 
   async #runCalls({ config, calls }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
     await this.#end()
+    this.#makeDirs(config)
     this.#transcript?.[Symbol.dispose]()
     this.#transcript = undefined
     this.#outdated = true
     const exit = await runHeldCalls({ config, calls, launch: this.#launch, link: this.#link }, stop)
     if (exit !== undefined) this.#link.report({ type: 'exited', ...exit })
+  }
+
+  #makeDirs({ own_dirs, uid }: Pick<SessionConfig, 'own_dirs' | 'uid'>): void {
+    if (!this.#launch.sameUid) makeOwnDirs(own_dirs, uid)
   }
 
   #follow({ config, transcripts }: Command & { type: 'open' }): SessionTranscript {

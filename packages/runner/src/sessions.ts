@@ -1,10 +1,11 @@
-import type { Dial } from '@berth/protocol/channel'
+import type { ChannelJob, Dial } from '@berth/protocol/channel'
 import type { Command } from '@berth/protocol/link'
 import { Channels } from './channels.ts'
 import type { CliLaunch } from './cli-process.ts'
 import type { LinkClient, LinkReceiver } from './link-client.ts'
 import { readServerMessage } from './link-messages.ts'
 import { Session } from './session.ts'
+import { removeSession } from './session-removal.ts'
 
 export interface SessionsOptions {
   readonly link: LinkClient
@@ -30,6 +31,7 @@ export class Sessions implements LinkReceiver, AsyncDisposable {
       log,
       archiver,
       sameUid: launch.sameUid,
+      remove: (job, signal) => this.#remove(job, signal),
       cliPid: (id) => this.#sessions.get(id)?.cliPid,
     })
   }
@@ -47,6 +49,14 @@ export class Sessions implements LinkReceiver, AsyncDisposable {
     // What a job has frozen could not end politely.
     await this.#channels[Symbol.asyncDispose]()
     await Promise.all([...this.#sessions.values()].map((session) => session[Symbol.asyncDispose]()))
+  }
+
+  async #remove(job: ChannelJob & { type: 'remove' }, signal: AbortSignal): Promise<void> {
+    const { session_id, uid, own_dirs } = job
+    await this.#sessions.get(session_id)?.[Symbol.asyncDispose]()
+    this.#sessions.delete(session_id)
+    if (!this.#launch.sameUid) await removeSession(uid, own_dirs, signal)
+    this.#link.forget(session_id)
   }
 
   #session(id: string): Session {

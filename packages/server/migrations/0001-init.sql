@@ -73,6 +73,32 @@ CREATE TABLE sandboxes (
   warm_for TEXT
 );
 
+-- The sessions that live in one sandbox and under one lease. Most are alone: their group has their own id and no name.
+CREATE TABLE session_groups (
+  id TEXT PRIMARY KEY,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  environment_id TEXT NOT NULL,
+  name TEXT,
+  -- JSON of what its sandboxes are made with, as the first of those that live there asked for it.
+  sandbox TEXT NOT NULL,
+  -- Counts up: no uid is given twice.
+  next_uid INTEGER NOT NULL,
+  -- Who acts for its sessions, until when, and the number of that right: it grows whenever the holder changes.
+  lease_holder TEXT,
+  lease_until TEXT,
+  epoch INTEGER NOT NULL,
+  UNIQUE (workspace_id, environment_id, name)
+);
+
+-- Sessions that are over, whose processes and files are still in a sandbox in which others live.
+CREATE TABLE departures (
+  sandbox_id TEXT NOT NULL REFERENCES sandboxes (id),
+  session_id TEXT NOT NULL,
+  uid INTEGER NOT NULL,
+  subdir TEXT NOT NULL,
+  PRIMARY KEY (sandbox_id, session_id)
+);
+
 CREATE TABLE sessions (
   ord INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
@@ -114,10 +140,13 @@ CREATE TABLE sessions (
   turn TEXT NOT NULL,
   -- JSON of the usage as last read from the gateway's ledger.
   usage TEXT NOT NULL,
-  -- Who acts for the session, until when, and the number of that right: it grows whenever the holder changes.
-  lease_holder TEXT,
-  lease_until TEXT,
-  epoch INTEGER NOT NULL,
+  group_id TEXT NOT NULL REFERENCES session_groups (id),
+  -- Name of the sandbox that it shares; null: it has one of its own.
+  sandbox_name TEXT,
+  -- uid and gid in the sandbox.
+  uid INTEGER NOT NULL,
+  -- Its directories are below /workspace and the outputs, under this name; empty: they are these themselves.
+  subdir TEXT NOT NULL,
   -- How often in a row the present turn was cut.
   failures INTEGER NOT NULL,
   -- What the runner has to be given of the transcript before the next input, see store/transcripts.ts.
@@ -134,6 +163,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_workspace ON sessions (workspace_id, ord);
 CREATE INDEX sessions_by_status ON sessions (status);
 CREATE INDEX sessions_by_sandbox ON sessions (sandbox_id);
+CREATE INDEX sessions_by_group ON sessions (group_id);
 
 CREATE TABLE events (
   session_id TEXT NOT NULL REFERENCES sessions (id),

@@ -74,6 +74,11 @@ export class SessionWorld {
     return parseTurn((await this.row()).turn)
   }
 
+  /** Under which the server acts. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
   get frames(): readonly Frame[] {
     return this.#frames
   }
@@ -95,7 +100,7 @@ export class SessionWorld {
   async takeOver(): Promise<void> {
     await this.#store.releaseLeases({ holder: null })
     const until = new Date(Date.now() + 60_000).toISOString()
-    const lease = { sessionId: this.id, holder: `server-${++this.#holder}`, until, now: this.#now() }
+    const lease = { groupId: this.id, holder: `server-${++this.#holder}`, until, now: this.#now() }
     this.#epoch = (await this.#store.takeLease(lease)) ?? 0
   }
 
@@ -111,9 +116,8 @@ export class SessionWorld {
   async lose(): Promise<void> {
     if (this.#sandbox === undefined) return
     const sandboxId = this.#sandbox
-    this.#keep(
-      await this.#store.loseSandbox({ ...this.#mine(), sandboxId, why: 'lost', files: 'gone', isCounted: false }),
-    )
+    const lost = { ...this.#mine(), sandboxId, why: 'lost', files: 'gone', isCounted: false } as const
+    for (const told of await this.#store.loseSandbox(lost)) this.#keep(told)
     await this.#forget(sandboxId)
   }
 

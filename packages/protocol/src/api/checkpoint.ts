@@ -1,6 +1,7 @@
 /** Checkpoints of a session, and sessions that begin with another's. Ours: the profile does not have them. */
 import { z } from 'zod'
 import { metadata } from './metadata.ts'
+import { sandboxName } from './sandbox-name.ts'
 import { session, sessionLimits } from './session.ts'
 import { idText, text, timestamp } from './text.ts'
 
@@ -30,6 +31,8 @@ export const forkSessionBody = z
     event_id: idText.optional(),
     title: text({ max: sessionLimits.title }).nullish(),
     metadata: metadata.optional(),
+    /** The fork lives in the environment's sandbox of that name; else in one of its own. */
+    berth: z.strictObject({ sandbox: sandboxName.nullish() }).nullish(),
   })
   .refine((body) => (body.checkpoint_id === undefined) !== (body.event_id === undefined), {
     error: 'name either checkpoint_id or event_id',

@@ -1,8 +1,10 @@
 /** Sessions: one conversation and its files. */
 import { z } from 'zod'
-import { agentDefinition, berthAgentParams, modelParams, skillsParams, systemParams } from './agent.ts'
+import { agentDefinition, modelParams, skillsParams, systemParams } from './agent.ts'
 import { initialEvent } from './client-event.ts'
+import { limitsParams } from './limits.ts'
 import { metadata, metadataPatch } from './metadata.ts'
+import { sandboxName } from './sandbox-name.ts'
 import { idText, none, text, timestamp } from './text.ts'
 import { mcpServersParams, toolsParams } from './tool.ts'
 
@@ -39,6 +41,16 @@ const budgetParams = z.object({ type: z.literal('limit') })
 const resourceParams = z.object({ type: z.enum(['file', 'github_repository', 'memory_store']) })
 const vaultIds = z.array(idText).max(sessionLimits.vaults).optional()
 
+/** Ours. */
+const berthSessionParams = z
+  .strictObject({
+    /** Those that are named stand in place of the agent's. */
+    limits: limitsParams.nullish(),
+    /** The session lives in the environment's sandbox of that name, with all others that name it. */
+    sandbox: sandboxName.nullish(),
+  })
+  .nullish()
+
 export const createSessionBody = z
   .strictObject({
     agent: sessionAgentParams,
@@ -49,8 +61,7 @@ export const createSessionBody = z
     resources: z.array(resourceParams).optional(),
     vault_ids: vaultIds,
     budget: budgetParams.nullish(),
-    /** Ours. Limits named here stand in place of the agent's. */
-    berth: berthAgentParams,
+    berth: berthSessionParams,
   })
   .meta({ id: 'CreateSessionParams' })
 export type CreateSessionBody = z.infer<typeof createSessionBody>
@@ -101,6 +112,8 @@ export const session = z
     deployment_id: z.null(),
     outcome_evaluations: none,
     usage,
+    /** Ours. Name of the sandbox that it shares; null: it has one of its own. */
+    berth: z.object({ sandbox: z.string().nullable() }),
     /** Seconds: with a turn running, and since creation until archival. */
     stats: z.object({ active_seconds: z.number(), duration_seconds: z.number() }),
     created_at: timestamp,

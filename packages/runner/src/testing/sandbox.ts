@@ -149,6 +149,7 @@ export class TestSandbox implements AsyncDisposable {
       uid,
       cwd,
       home,
+      own_dirs: [],
       model: 'claude-opus-5-5',
       effort: null,
       system: 'You are a test.',

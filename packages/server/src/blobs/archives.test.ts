@@ -142,7 +142,7 @@ test('a checkpoint of an old lease is refused and leaves nothing', async () => {
   await using world = await openArchiveWorld()
   const sessionId = await newSession(world.store)
   const until = new Date(Date.now() + 60_000).toISOString()
-  await world.store.takeLease({ sessionId, holder: 'another', until, now: now() })
+  await world.store.takeLease({ groupId: sessionId, holder: 'another', until, now: now() })
   await expect(checkpoint(world, sessionId, tree)).rejects.toMatchObject({ code: 'conflict' })
   expect(await packsOf(world)).toEqual([])
   expect(await world.store.listUncommittedPacks({ saveId: null })).toEqual([])

@@ -10,6 +10,7 @@ export type IdPrefix =
   | 'agent'
   | 'env'
   | 'sesn'
+  | 'group'
   | 'sevt'
   | 'sthr'
   | 'apikey'

@@ -76,6 +76,7 @@ export interface StoredSession {
   readonly created_at: string
   readonly updated_at: string
   readonly archived_at: string | null
+  readonly sandbox_name: string | null
 }
 
 export interface SessionChanges {
@@ -138,6 +139,7 @@ export function toWireSession(session: StoredSession, now: Date): Session {
     budget: null,
     deployment_id: null,
     outcome_evaluations: [],
+    berth: { sandbox: session.sandbox_name },
     usage: toWireUsage(parseModels(session.usage), activeMs),
     stats: {
       active_seconds: activeMs / 1000,

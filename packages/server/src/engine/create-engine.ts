@@ -1,5 +1,4 @@
 /** Puts the engine together: the feed, an actor per working session, the sandboxes, and the round that keeps them in order. */
-import { isBerthError } from '@berth/protocol'
 import { CollectionRounds } from '../blobs/collection-rounds.ts'
 import type { Committed } from '../store/session-log.ts'
 import { type ActorDeps, type EngineDeps, isoNow } from './deps.ts'
@@ -20,7 +19,7 @@ const RECONCILE_EVERY_MS = 10_000
 /** Takes up what the server before left: its sandboxes are adopted, its unfinished sessions go on. */
 export async function createEngine(given: EngineDeps): Promise<Engine> {
   const feed = new Feed()
-  const leases: Leases = new Leases(given, (sessionId) => parts.sandboxes.abandon(sessionId))
+  const leases: Leases = new Leases(given, (groupId) => parts.sandboxes.abandon(groupId))
   const deps: ActorDeps = { ...given, feed, leases }
   const collections = new CollectionRounds({ ...deps, index: deps.store })
   const warm = new WarmPool(deps, { limit: given.warmSandboxes })
@@ -87,7 +86,7 @@ class Actors implements AsyncDisposable {
     this.sandboxes = new Sandboxes(deps, {
       claim: (row, epoch) => warm.claim(row, epoch),
       receive: (item, host) => this.#actor(item.session_id).receive(item, host),
-      lost: (sessionId, loss) => this.#lose(sessionId, loss),
+      lost: (loss) => this.#lose(loss),
       interrupted: (sessionId) => this.#actors.get(sessionId)?.interruptPreviews(),
     })
     const { sandboxes } = this
@@ -100,10 +99,8 @@ class Actors implements AsyncDisposable {
     const rows = new Map((await store.listLiveSessions({})).map((row) => [row.id, row]))
     const sandboxes = await store.listSandboxes({})
     await Promise.all(
-      sandboxes.map(async (sandbox) => {
-        const { sessionId } = sandbox
-        const row = sessionId === null ? undefined : rows.get(sessionId)
-        if (sessionId !== null && row !== undefined) await this.sandboxes.adopt({ ...sandbox, sessionId }, row)
+      sandboxes.map(async ({ groupId, ...sandbox }) => {
+        if (groupId !== null) await this.sandboxes.adopt({ ...sandbox, groupId })
       }),
     )
     for (const row of rows.values()) {
@@ -133,7 +130,7 @@ class Actors implements AsyncDisposable {
     void actor?.stop()
     this.#deps.leases.forget(sessionId)
     this.#deps.rests.forget(sessionId)
-    if (sandboxId !== null) this.sandboxes.releaseSoon(sandboxId)
+    this.sandboxes.leaveSoon(sessionId, sandboxId)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -149,15 +146,12 @@ class Actors implements AsyncDisposable {
     return actor
   }
 
-  async #lose(sessionId: string, loss: Loss): Promise<void> {
+  async #lose({ groupId, ...loss }: Loss): Promise<void> {
     const { store, clock, leases } = this.#deps
-    try {
-      const epoch = await leases.epoch(sessionId)
-      this.publish(await store.loseSandbox({ sessionId, epoch, ...loss, now: isoNow(clock) }))
-    } catch (failure) {
-      // The session was deleted meanwhile: nobody is left to tell.
-      if (!isBerthError(failure, 'not_found')) throw failure
-    }
+    const epoch = await leases.epochUnlessDeleted(groupId)
+    // Its sessions were deleted meanwhile: nobody is left to tell.
+    if (epoch === undefined) return
+    for (const told of await store.loseSandbox({ epoch, ...loss, now: isoNow(clock) })) this.publish(told)
   }
 }
 

@@ -3,7 +3,7 @@ import { BerthError } from '@berth/protocol'
 import type { ArchiveNode, ArchiveRequest } from '@berth/protocol/archive'
 import { posix } from 'node:path'
 import { Exchange, outOfPlace } from '../blobs/exchange.ts'
-import { inside } from '@berth/sandbox'
+import { dirsOf } from '../domain/session-dirs.ts'
 import type { SessionRow } from '../store/session-log.ts'
 import { archiveLink } from './archive-link.ts'
 import type { ActorDeps } from './deps.ts'
@@ -43,7 +43,7 @@ export class FileAccess {
 
   /** `not_found` when nothing is at the path. */
   async list({ row, host, path }: FilePlace, limit: number, signal: AbortSignal): Promise<FileListing> {
-    const at = absolute(path)
+    const at = absolute(row, path)
     if (host === undefined) {
       const checkpoint = await this.#checkpoint(row, at)
       const args = { workspaceId: row.workspace_id, checkpoint, path: at, limit }
@@ -59,7 +59,7 @@ export class FileAccess {
 
   /** The body is read as it is taken, and has to be taken or returned. */
   async read({ row, host, path }: FilePlace, signal: AbortSignal): Promise<FileContent> {
-    const at = absolute(path)
+    const at = absolute(row, path)
     if (host === undefined) {
       const checkpoint = await this.#checkpoint(row, at)
       return this.#deps.archives.readFile({ workspaceId: row.workspace_id, checkpoint, path: at })
@@ -79,7 +79,7 @@ export class FileAccess {
     signal: AbortSignal,
   ): Promise<void> {
     await using asking = await ask(row, host, within(TRANSFER_MS, signal))
-    const head: ArchiveRequest = { type: 'write', path: absolute(path), mode: content.mode }
+    const head: ArchiveRequest = { type: 'write', path: absolute(row, path), mode: content.mode }
     await asking.exchange.sendAll(written(head, content.body))
     const reply = await asking.exchange.receive()
     if (reply instanceof Uint8Array || reply.type !== 'done') throw outOfPlace(reply)
@@ -135,6 +135,6 @@ async function* bytesOf(exchange: Exchange, opened: AsyncDisposableStack): Async
   }
 }
 
-function absolute(path: string): string {
-  return posix.resolve(inside.workspace, path)
+function absolute(row: SessionRow, path: string): string {
+  return posix.resolve(dirsOf(row).cwd, path)
 }

@@ -1,9 +1,16 @@
 /** What the server knows of a sandbox that it holds. */
+import type { SandboxRef } from '@berth/sandbox'
+import type { SessionRow } from '../store/session-log.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 
 export interface HeldSandbox {
   readonly host: SandboxHost
-  readonly sessionId: string
+  /** Of those who live in it. */
+  readonly groupId: string
+  /** Who live in it, by their ids. What its runner says of others is nobody's. */
+  readonly sessions: Map<string, SessionRow>
+  /** undefined: it is being made. */
+  ref: SandboxRef | undefined
   /** On the clock that never goes back, like the next. */
   renewedAt: number
   /** undefined: connected. */
@@ -14,11 +21,13 @@ export interface HeldSandbox {
   hasEnded: boolean
 }
 
-export function heldFromNow(host: SandboxHost, sessionId: string): HeldSandbox {
+export function heldFromNow(host: SandboxHost, groupId: string, rows: readonly SessionRow[]): HeldSandbox {
   const now = performance.now()
   return {
     host,
-    sessionId,
+    groupId,
+    sessions: new Map(rows.map((row) => [row.id, row])),
+    ref: undefined,
     renewedAt: now,
     silentSince: now,
     hasConnected: false,
@@ -28,10 +37,11 @@ export function heldFromNow(host: SandboxHost, sessionId: string): HeldSandbox {
 }
 
 export interface Loss {
+  readonly groupId: string
   readonly sandboxId: string
   readonly why: string
-  /** `kept`: on its disk, for when the session needs the sandbox again. */
+  /** `kept`: on its disk, for when a session needs the sandbox again. */
   readonly files: 'kept' | 'gone'
-  /** The session was told before that its sandbox was lost; what is new is that its files are, too. */
+  /** The sessions were told before that their sandbox was lost; what is new is that their files are, too. */
   readonly isCounted: boolean
 }

@@ -76,7 +76,7 @@ class World implements AsyncDisposable {
     await this.store.releaseLeases({ holder: null })
     const now = new Date()
     const until = new Date(now.getTime() + 3_600_000).toISOString()
-    const lease = { sessionId: this.sessionId, holder: 'server-1', until, now: now.toISOString() }
+    const lease = { groupId: this.sessionId, holder: 'server-1', until, now: now.toISOString() }
     return (await this.store.takeLease(lease)) ?? 0
   }
 

@@ -17,6 +17,7 @@ const MAX_CONNECTIONS = 32
 export class Ports {
   readonly #store: Store
   readonly #sandboxes: Sandboxes
+  /** By sandbox. */
   readonly #open = new Map<string, number>()
 
   constructor(store: Store, sandboxes: Sandboxes) {
@@ -31,17 +32,17 @@ export class Ports {
 
   /**
    * One TCP connection to the port on the sandbox's loopback. It cannot be closed by halves: ending it closes it. That nobody listens is told
-   * as the connection's error, `unavailable`; so is everything else that breaks it. `rate_limited` when the session has too many.
+   * as the connection's error, `unavailable`; so is everything else that breaks it. `rate_limited` when the sandbox has too many.
    */
   async connect(key: PortKey & { readonly port: number }, signal: AbortSignal): Promise<Duplex> {
     const host = await this.#host(key)
-    this.#count(key.sessionId, 1)
+    this.#count(host.id, 1)
     try {
       const channel = await host.channel({ type: 'port', port: key.port }, signal)
       const connection = new PortConnection(channel, key.port)
-      return connection.once('close', () => this.#count(key.sessionId, -1))
+      return connection.once('close', () => this.#count(host.id, -1))
     } catch (error) {
-      this.#count(key.sessionId, -1)
+      this.#count(host.id, -1)
       throw error
     }
   }
@@ -54,12 +55,12 @@ export class Ports {
     throw new BerthError('conflict', `session ${sessionId} has no sandbox now; send it a message first`)
   }
 
-  #count(sessionId: string, change: 1 | -1): void {
-    const count = (this.#open.get(sessionId) ?? 0) + change
+  #count(sandboxId: string, change: 1 | -1): void {
+    const count = (this.#open.get(sandboxId) ?? 0) + change
     if (count > MAX_CONNECTIONS) {
-      throw new BerthError('rate_limited', `session ${sessionId} has ${MAX_CONNECTIONS} connections to its ports`)
+      throw new BerthError('rate_limited', `the sandbox has ${MAX_CONNECTIONS} connections to its ports`)
     }
-    if (count === 0) this.#open.delete(sessionId)
-    else this.#open.set(sessionId, count)
+    if (count === 0) this.#open.delete(sandboxId)
+    else this.#open.set(sandboxId, count)
   }
 }

@@ -1,4 +1,4 @@
-/** Brings one sandbox to life for a session, and opens its ways: the link to its runner, the session's way to the model. */
+/** Brings one sandbox to life, and opens its ways: the link to its runner, and the way to the model of each session that lives in it. */
 import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
@@ -6,6 +6,7 @@ import { runnerEnv } from '@berth/protocol'
 import { inside, type SandboxRef, type SandboxSpec } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import type { ActorDeps } from './deps.ts'
+import type { HeldSandbox } from './held-sandbox.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 import { environmentOf, modelSocket, toLimits } from './session-config.ts'
 import { Turnstile } from './turnstile.ts'
@@ -40,7 +41,7 @@ export class SandboxLaunch {
     row: SessionRow,
     how: { origin: Origin; isNeeded(): boolean },
   ): Promise<SandboxRef | undefined> {
-    const epoch = (): Promise<number> => this.#deps.leases.epoch(row.id)
+    const epoch = (): Promise<number> => this.#deps.leases.epochOf(row.group_id)
     return this.make(host, { labels: { session: row.id }, environment: row.environment, epoch }, how)
   }
 
@@ -54,34 +55,56 @@ export class SandboxLaunch {
     })
   }
 
-  async open(host: SandboxHost, ref: SandboxRef, row: SessionRow): Promise<void> {
-    await Promise.all([host.listen(ref), this.#openModel(ref, row)])
+  async open(held: HeldSandbox, ref: SandboxRef): Promise<void> {
+    // Who enters from here on opens its way by itself.
+    held.ref = ref
+    await Promise.all([held.host.listen(ref), ...[...held.sessions.values()].map((row) => this.#route(ref, row))])
   }
 
-  /** The session's way to the model. */
-  async #openModel(ref: SandboxRef, row: SessionRow): Promise<void> {
-    const { runDir, uidBase } = ref
-    if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
-    const socket = modelSocket(runDir, inside.firstUid)
-    await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
-    await this.#deps.gateway.route(row.id, {
-      workspace_id: row.workspace_id,
-      socket_path: socket,
-      owner_uid: uidBase + inside.firstUid,
-      models: null,
-      server_tools: [],
-    })
+  /** One more session lives in the sandbox. Resolves when it has its way to the model, or will have it when the sandbox is there. */
+  async enter(held: HeldSandbox, row: SessionRow): Promise<void> {
+    held.sessions.set(row.id, row)
+    try {
+      if (held.ref !== undefined) await this.#route(held.ref, row)
+    } catch (error) {
+      held.sessions.delete(row.id)
+      throw error
+    }
   }
 
-  /** Closes what `open` has opened. */
-  async close(host: SandboxHost, sessionId: string): Promise<void> {
-    await host[Symbol.asyncDispose]()
-    await this.#deps.gateway.unroute(sessionId).catch(() => undefined)
+  /** The session lives in it no more. */
+  async leave(held: HeldSandbox, sessionId: string): Promise<void> {
+    if (held.sessions.delete(sessionId)) await this.#unroute(sessionId)
+  }
+
+  /** Closes what `open` and `enter` have opened, once. */
+  async close(held: HeldSandbox): Promise<void> {
+    if (held.hasEnded) return
+    await held.host[Symbol.asyncDispose]()
+    await Promise.all([...held.sessions.keys()].map((sessionId) => this.#unroute(sessionId)))
+    held.hasEnded = true
   }
 
   /** How long a sandbox may live, counted from now. */
   until(): Date {
     return new Date(this.#deps.clock.now().getTime() + LIFETIME_MS)
+  }
+
+  async #route({ runDir, uidBase }: SandboxRef, row: SessionRow): Promise<void> {
+    if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
+    const socket = modelSocket(runDir, row.uid)
+    await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
+    await this.#deps.gateway.route(row.id, {
+      workspace_id: row.workspace_id,
+      socket_path: socket,
+      owner_uid: uidBase + row.uid,
+      models: null,
+      server_tools: [],
+    })
+  }
+
+  async #unroute(sessionId: string): Promise<void> {
+    await this.#deps.gateway.unroute(sessionId).catch(() => undefined)
   }
 
   #spec(host: SandboxHost, what: Made, epoch: number): SandboxSpec {

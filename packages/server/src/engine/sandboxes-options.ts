@@ -7,8 +7,8 @@ import type { WarmSandbox } from './warm-sandbox.ts'
 
 export interface SandboxesOptions {
   receive(item: RunnerItem, host: SandboxHost): boolean
-  /** The session's sandbox could not be made, or is gone. */
-  lost(sessionId: string, loss: Loss): Promise<void>
+  /** A sandbox could not be made, or is gone: to be told to all who live in it. */
+  lost(loss: Loss): Promise<void>
   /** The runner's connection broke: stream events may have been lost. */
   interrupted(sessionId: string): void
   /** A sandbox that waited for a session like this one, which has it from then on. */

@@ -1,29 +1,27 @@
 /**
- * Every sandbox of this server: made when a session needs one, found again after a restart, renewed while it belongs to a session, ended
- * when it belongs to nobody. The store says who owns what; the driver says what is there; `reconcile` makes them agree.
+ * Every sandbox of this server: made when a session needs one, found again after a restart, renewed while somebody lives in it, ended when it is
+ * nobody's. The store says who lives where; the driver says what is there; `reconcile` makes them agree.
  */
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BerthError, isBerthError, LINK_PROTOCOL } from '@berth/protocol'
 import type { SandboxRef } from '@berth/sandbox'
+import { OneAtATime } from '@berth/sandbox/oci/one-at-a-time'
 import type { SessionRow } from '../store/session-log.ts'
 import type { KnownSandbox } from '../store/sandboxes.ts'
+import { Departures } from './departures.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import { heldFromNow, type HeldSandbox } from './held-sandbox.ts'
-import { SandboxHost, type SandboxOwner } from './sandbox-host.ts'
 import { destroyOrphans } from './orphans.ts'
+import { SandboxHost, type SandboxOwner } from './sandbox-host.ts'
 import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
+import { SandboxLosses } from './sandbox-losses.ts'
 import type { SandboxesOptions } from './sandboxes-options.ts'
 import type { WarmSandbox } from './warm-sandbox.ts'
 
-const RENEW_EVERY_MS = 5 * 60 * 1_000
-/** A runner that has not been heard of for this long, in a sandbox that runs, hangs. */
-const HUNG_MS = 60_000
-/** After its runner has hung up. Reconciliation sees what ends later. */
-const LOOKS = 25
-const LOOK_EVERY_MS = 200
-
-type Named = Pick<SessionRow, 'id' | 'name_inside'>
+interface Inhabitants {
+  readonly groupId: string
+  readonly rows: readonly SessionRow[]
+}
 
 export class Sandboxes implements AsyncDisposable {
   readonly #deps: ActorDeps
@@ -31,12 +29,21 @@ export class Sandboxes implements AsyncDisposable {
   readonly #held = new Map<string, HeldSandbox>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #launches: SandboxLaunch
+  readonly #losses: SandboxLosses
+  readonly #departures: Departures
+  /** By group: its sessions find, make and take up their sandbox one after the other. */
+  readonly #turns = new OneAtATime()
   readonly #stopping = new AbortController()
 
   constructor(deps: ActorDeps, options: SandboxesOptions) {
     this.#deps = deps
     this.#options = options
     this.#launches = new SandboxLaunch(deps)
+    const { signal: stopping } = this.#stopping
+    const [held, launches] = [this.#held, this.#launches]
+    const { lost } = options
+    this.#losses = new SandboxLosses(deps, { held, launches, stopping, lost, release: (id) => this.release(id) })
+    this.#departures = new Departures(deps, { findHost: (id) => this.find(id), stopping })
   }
 
   find(sandboxId: string): SandboxHost | undefined {
@@ -45,76 +52,53 @@ export class Sandboxes implements AsyncDisposable {
 
   /** The session's sandbox; one that is not up is being launched when this resolves. That it fails is told through `lost`. */
   async forSession(sessionId: string): Promise<SandboxHost> {
-    const { store, driver, clock, ids, leases } = this.#deps
-    for (;;) {
-      const epoch = await leases.epoch(sessionId)
-      const row = await store.findSession({ sessionId })
-      if (row === undefined) throw new BerthError('not_found', `no session ${sessionId}`)
-      const held = row.sandbox_id === null ? undefined : this.#held.get(row.sandbox_id)
-      if (held !== undefined && held.ending === undefined) return held.host
-      if (held !== undefined) {
-        await held.ending
-        continue
-      }
-      if (await this.takeUp(row)) continue
-      const warm = row.sandbox_id === null ? await this.#options.claim(row, epoch) : undefined
-      if (warm !== undefined) return this.#takeOver(warm, row)
-      const nonce = randomBytes(32).toString('base64url')
-      const id = row.sandbox_id ?? ids.next('sbx')
-      if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, epoch, sandboxId: id, nonce })
-      else {
-        const fresh = { sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) }
-        await store.assignSandbox({ sessionId, epoch, ...fresh })
-      }
-      const host = this.#hold(id, nonce, row)
-      this.#background(this.#launch(host, row, row.sandbox_id === null ? 'new' : 'own_disk'))
-      return host
-    }
+    const row = await this.#deps.store.findSession({ sessionId })
+    if (row === undefined) throw new BerthError('not_found', `no session ${sessionId}`)
+    return this.#turns.run(row.group_id, () => this.#forSession(sessionId))
   }
 
-  /** The right to act for the session has passed to another server, and with it the sandbox: its connection is given up. */
-  abandon(sessionId: string): void {
-    for (const { host } of [...this.#held.values()].filter((held) => held.sessionId === sessionId)) {
+  /** The right to act for the group has passed to another server, and with it the sandbox: its connection is given up. */
+  abandon(groupId: string): void {
+    for (const { host } of [...this.#held.values()].filter((held) => held.groupId === groupId)) {
       this.#held.delete(host.id)
       this.#background(host[Symbol.asyncDispose]())
     }
   }
 
-  /** Holds a sandbox that outlived the server before. One that did not is restarted when its session needs it, or forgotten. */
-  async adopt(sandbox: KnownSandbox & { sessionId: string }, row: SessionRow): Promise<void> {
-    const { id, sessionId } = sandbox
+  /** Holds a sandbox that outlived the server before. One that did not is restarted when a session needs it, or forgotten. */
+  async adopt({ id, groupId, ...sandbox }: KnownSandbox & { groupId: string }): Promise<void> {
     if (sandbox.state === 'lost') return
-    const ref = await this.#deps.driver.get(id)
-    if (ref?.state === 'running') {
-      return this.#launches.open(this.#hold(id, sandbox.nonce, row), ref, row)
-    }
-    const files = this.#canRestart(ref) ? 'kept' : 'gone'
-    const epoch = await this.#deps.leases.epoch(sessionId)
-    const isMaking = sandbox.state === 'starting' && row.link_received === 0
-    if (isMaking && (files === 'kept' || ref === undefined)) await this.#deps.store.takeBackInputs({ sessionId, epoch })
+    const { store, driver, leases } = this.#deps
+    const ref = await driver.get(id)
+    const rows = await store.listSandboxSessions({ sandboxId: id })
+    if (ref?.state === 'running') return this.#launches.open(this.#hold(id, sandbox.nonce, { groupId, rows }), ref)
+    const files = this.#losses.canRestart(ref) ? 'kept' : 'gone'
+    const epoch = await leases.epochOf(groupId)
+    const isMaking = sandbox.state === 'starting' && rows.every((row) => row.link_received === 0)
+    if (isMaking && (files === 'kept' || ref === undefined)) await store.takeBackInputs({ sandboxId: id, epoch })
     else {
       const why = 'the sandbox was lost: it was gone when the server started'
-      await this.#options.lost(sessionId, { sandboxId: id, files, why, isCounted: false })
+      await this.#options.lost({ groupId, sandboxId: id, files, why, isCounted: false })
     }
     if (files === 'gone') await this.release(id, epoch)
   }
 
   /** Holds the session's sandbox if it runs and nobody here holds it: another server did, until it lost its lease. */
-  async takeUp(row: SessionRow): Promise<boolean> {
-    const { store, driver, leases } = this.#deps
-    if (row.sandbox_id === null || this.#held.has(row.sandbox_id)) return false
-    await leases.epoch(row.id)
-    const known = await store.findSandbox({ sandboxId: row.sandbox_id })
-    if (known === undefined || known.state === 'lost') return false
-    if ((await driver.get(known.id))?.state !== 'running') return false
-    await this.adopt({ ...known, sessionId: row.id }, row)
-    return true
+  async takeUp(row: SessionRow): Promise<void> {
+    if (row.sandbox_id === null || this.#held.has(row.sandbox_id)) return
+    await this.#turns.run(row.group_id, () => this.#takeUp(row))
+  }
+
+  /** The session is over, and so is its sandbox, where that is named; otherwise others live there. */
+  leaveSoon(sessionId: string, sandboxId: string | null): void {
+    if (sandboxId === null) this.#background(this.#leave(sessionId))
+    else this.releaseSoon(sandboxId)
   }
 
   /** Ends the sandbox and forgets it; without an epoch, one that belongs to nobody any more. Safe to repeat; what fails is done again by `reconcile`. */
   async release(sandboxId: string, epoch?: number): Promise<void> {
     const held = this.#held.get(sandboxId)
-    if (held !== undefined) await this.#close(held)
+    if (held !== undefined) await this.#launches.close(held)
     await this.#deps.driver.destroy(sandboxId, epoch)
     this.#held.delete(sandboxId)
     await this.#deps.store.removeSandbox({ sandboxId, epoch })
@@ -123,7 +107,7 @@ export class Sandboxes implements AsyncDisposable {
   /** The session lives elsewhere from now on: resolves when this one has no way to the model any more, which the next one takes over. */
   async putAway(sandboxId: string): Promise<void> {
     const held = this.#held.get(sandboxId)
-    if (held !== undefined) await this.#close(held)
+    if (held !== undefined) await this.#launches.close(held)
     this.releaseSoon(sandboxId)
   }
 
@@ -137,13 +121,14 @@ export class Sandboxes implements AsyncDisposable {
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
     await destroyOrphans(this.#deps, { present: present.values(), known })
-    for (const { id, sessionId, state, warmFor } of known.values()) {
-      if (sessionId === null && warmFor === null) await this.release(id)
-      else if (sessionId !== null) {
+    for (const { id, groupId, state, warmFor } of known.values()) {
+      if (groupId === null && warmFor === null) await this.release(id)
+      else if (groupId !== null) {
         const isGone = state === 'ready' && present.get(id)?.state !== 'running'
-        await this.#unlessPassed(sessionId, () => (isGone ? this.#check(id) : this.#lookAfter(id)))
+        await this.#unlessPassed(groupId, () => (isGone ? this.#losses.check(id) : this.#losses.lookAfter(id)))
       }
     }
+    this.#background(this.#departures.run())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -152,22 +137,71 @@ export class Sandboxes implements AsyncDisposable {
     await Promise.all([...this.#held.values()].map(({ host }) => host[Symbol.asyncDispose]()))
   }
 
-  /** One that waited for a session has it: all it lacks is the way to the model. */
-  async #takeOver({ host: warm, ref, parked, reports }: WarmSandbox, row: SessionRow): Promise<SandboxHost> {
-    const host = this.#hold(warm.id, warm.nonce, { id: row.id, name_inside: parked?.name ?? row.name_inside }, warm)
-    for (const item of reports) this.#options.receive({ ...item, session_id: row.id }, host)
-    await this.#launch(host, row, ref)
-    return host
+  async #forSession(sessionId: string): Promise<SandboxHost> {
+    const { store, driver, clock, ids, leases } = this.#deps
+    for (;;) {
+      const epoch = await leases.epoch(sessionId)
+      const row = await store.findSession({ sessionId })
+      if (row === undefined) throw new BerthError('not_found', `no session ${sessionId}`)
+      const held = row.sandbox_id === null ? undefined : this.#held.get(row.sandbox_id)
+      if (held?.ending !== undefined) {
+        await held.ending
+        continue
+      }
+      if (held !== undefined) {
+        if (!held.sessions.has(sessionId)) await this.#launches.enter(held, row)
+        return held.host
+      }
+      if (await this.#takeUp(row)) continue
+      const warm = row.sandbox_id === null ? await this.#options.claim(row, epoch) : undefined
+      if (warm !== undefined) return this.#takeOver(warm, row)
+      const nonce = randomBytes(32).toString('base64url')
+      const fresh = { sandboxId: row.sandbox_id ?? ids.next('sbx'), nonce }
+      if (row.sandbox_id !== null) await store.restartSandbox({ epoch, ...fresh })
+      else {
+        const assign = { sessionId, epoch, ...fresh, driver: driver.name, now: isoNow(clock) }
+        // Others of its group live in one already.
+        if ((await store.assignSandbox(assign)) !== fresh.sandboxId) continue
+      }
+      const rows = await store.listSandboxSessions(fresh)
+      const made = this.#hold(fresh.sandboxId, nonce, { groupId: row.group_id, rows })
+      this.#background(this.#launch(made, row, row.sandbox_id === null ? 'new' : 'own_disk'))
+      return made.host
+    }
   }
 
-  #hold(id: string, nonce: string, session: Named, warm?: SandboxHost): SandboxHost {
+  async #leave(sessionId: string): Promise<void> {
+    for (const held of this.#held.values()) await this.#launches.leave(held, sessionId)
+    await this.#departures.run()
+  }
+
+  async #takeUp(row: SessionRow): Promise<boolean> {
+    const { store, driver, leases } = this.#deps
+    if (row.sandbox_id === null || this.#held.has(row.sandbox_id)) return false
+    await leases.epoch(row.id)
+    const known = await store.findSandbox({ sandboxId: row.sandbox_id })
+    if (known === undefined || known.state === 'lost') return false
+    if ((await driver.get(known.id))?.state !== 'running') return false
+    await this.adopt({ ...known, groupId: row.group_id })
+    return true
+  }
+
+  /** One that waited for a session has it: all it lacks is the way to the model. */
+  async #takeOver({ host: warm, ref, parked, reports }: WarmSandbox, row: SessionRow): Promise<SandboxHost> {
+    const rows = [{ ...row, name_inside: parked?.name ?? row.name_inside }]
+    const held = this.#hold(warm.id, warm.nonce, { groupId: row.group_id, rows }, warm)
+    for (const item of reports) this.#options.receive({ ...item, session_id: row.id }, held.host)
+    await this.#launch(held, row, ref)
+    return held.host
+  }
+
+  #hold(id: string, nonce: string, { groupId, rows }: Inhabitants, warm?: SandboxHost): HeldSandbox {
     const { store, leases, logger } = this.#deps
-    const { id: sessionId, name_inside } = session
     const owner: SandboxOwner = {
-      epoch: () => leases.epoch(sessionId),
-      superseded: () => this.#background(leases.check(sessionId)),
+      epoch: () => leases.epochOf(groupId),
+      superseded: () => this.#background(leases.checkGroup(groupId)),
       progress: () => store.findLinkProgress({ sandboxId: id }),
-      receive: (item, from) => this.#options.receive(item, from),
+      receive: (item, from) => !held.sessions.has(item.session_id) || this.#options.receive(item, from),
       connected: () => {
         held.silentSince = undefined
         held.hasConnected = true
@@ -175,117 +209,49 @@ export class Sandboxes implements AsyncDisposable {
       disconnected: () => {
         // One that comes again and again and is never welcomed hangs, too.
         held.silentSince ??= performance.now()
-        this.#options.interrupted(sessionId)
-        this.#background(this.#watchEnd(held))
+        for (const sessionId of held.sessions.keys()) this.#options.interrupted(sessionId)
+        this.#background(this.#losses.watchEnd(held))
       },
       mismatched: (protocol) => {
         const why = `was lost: its runner speaks version ${protocol} of the link, this server version ${LINK_PROTOCOL}`
-        this.#background(this.#lose(id, why))
+        this.#background(this.#losses.lose(id, why))
       },
     }
     const host = warm ?? new SandboxHost({ id, nonce, logger: logger.child({ sandbox_id: id }), ...owner })
-    host.names.set(sessionId, name_inside)
-    const held = heldFromNow(host, sessionId)
+    for (const row of rows) host.names.set(row.id, row.name_inside)
+    const held = heldFromNow(host, groupId, rows)
     this.#held.set(id, held)
     warm?.passTo(owner)
-    return host
+    return held
   }
 
-  async #launch(host: SandboxHost, row: SessionRow, origin: Origin | SandboxRef): Promise<void> {
+  async #launch(held: HeldSandbox, row: SessionRow, origin: Origin | SandboxRef): Promise<void> {
+    const { host, groupId } = held
     const isHeld = (): boolean => this.#held.get(host.id)?.host === host
     const isNeeded = (): boolean => !this.#stopping.signal.aborted && isHeld()
     try {
       const ref = typeof origin === 'string' ? await this.#launches.run(host, row, { origin, isNeeded }) : origin
       // Otherwise nobody needs it by now, or the next server will make it.
-      if (ref !== undefined) await this.#launches.open(host, ref, row)
+      if (ref !== undefined) await this.#launches.open(held, ref)
     } catch (error) {
       this.#deps.logger.error({ err: error, sandbox_id: host.id, session_id: row.id }, 'sandbox could not be launched')
-      if (isBerthError(error, 'conflict')) await this.#deps.leases.check(row.id)
+      if (isBerthError(error, 'conflict')) await this.#deps.leases.checkGroup(groupId)
       // Then it is another server's, or nobody's.
       if (!isHeld()) return
       const how = origin === 'new' ? 'could not be made' : 'was lost: it could not be started again on its own disk'
       const why = `${how}: ${error instanceof Error ? error.message : String(error)}`
-      await this.#lose(host.id, why, { isCounted: origin === 'own_disk' })
+      await this.#losses.lose(host.id, why, { isCounted: origin === 'own_disk' })
     }
-  }
-
-  /** The runner has hung up: is its sandbox still there? Its processes end one after the other, the runner first. */
-  async #watchEnd(held: HeldSandbox): Promise<void> {
-    for (let looks = 0; looks < LOOKS; looks++) {
-      await this.#check(held.host.id)
-      await sleep(LOOK_EVERY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
-      if (this.#stopping.signal.aborted || held.silentSince === undefined || this.#held.get(held.host.id) !== held)
-        return
-    }
-  }
-
-  async #check(sandboxId: string): Promise<void> {
-    const held = this.#held.get(sandboxId)
-    const ref = await this.#deps.driver.get(sandboxId)
-    // Released meanwhile: then it ended because it was told to.
-    if (held === undefined || this.#held.get(sandboxId) !== held || ref?.state === 'running') return
-    await this.#lose(sandboxId, 'was lost: its processes have ended')
-  }
-
-  /** Once for every loss; a failure is tried again with the next look at the sandbox. */
-  async #lose(sandboxId: string, why: string, { isCounted = false } = {}): Promise<void> {
-    const held = this.#held.get(sandboxId)
-    if (held === undefined || held.ending !== undefined) return
-    held.ending = this.#dealWithLoss(held, { why: `the sandbox ${why}`, isCounted })
-    try {
-      await held.ending
-    } finally {
-      held.ending = undefined
-    }
-  }
-
-  /**
-   * The sandbox is gone, or as good as gone. What is left of it ends before the session hears of it: the next one takes over the session's
-   * way to the model. A disk that can be used again is kept for when the session needs a sandbox.
-   */
-  async #dealWithLoss(held: HeldSandbox, loss: { why: string; isCounted: boolean }): Promise<void> {
-    const { id } = held.host
-    const epoch = await this.#deps.leases.epochUnlessDeleted(held.sessionId)
-    // One that was never heard of since its launch would do the same again.
-    const files = held.hasConnected && this.#canRestart(await this.#deps.driver.get(id)) ? 'kept' : 'gone'
-    await this.#close(held)
-    if (files === 'gone') await this.#deps.driver.destroy(id, epoch)
-    await this.#options.lost(held.sessionId, { sandboxId: id, files, ...loss })
-    if (files === 'gone') await this.release(id)
-    else this.#held.delete(id)
-  }
-
-  #canRestart(ref: SandboxRef | undefined): boolean {
-    return this.#deps.driver.capabilities.restart && ref?.state === 'gone'
-  }
-
-  async #close(held: HeldSandbox): Promise<void> {
-    if (held.hasEnded) return
-    await this.#launches.close(held.host, held.sessionId)
-    held.hasEnded = true
   }
 
   /** A refusal may mean that the lease has passed to another server: then the rest is that one's. */
-  async #unlessPassed(sessionId: string, task: () => Promise<void>): Promise<void> {
+  async #unlessPassed(groupId: string, task: () => Promise<void>): Promise<void> {
     try {
       await task()
     } catch (error) {
       if (!isBerthError(error, 'conflict')) throw error
-      await this.#deps.leases.check(sessionId)
+      await this.#deps.leases.checkGroup(groupId)
     }
-  }
-
-  async #lookAfter(sandboxId: string): Promise<void> {
-    const { driver, leases } = this.#deps
-    const held = this.#held.get(sandboxId)
-    if (held === undefined) return
-    if (held.silentSince !== undefined && performance.now() - held.silentSince > HUNG_MS) {
-      return this.#lose(sandboxId, 'was lost: its runner did not answer')
-    }
-    const now = performance.now()
-    if (now - held.renewedAt < RENEW_EVERY_MS) return
-    await driver.renew(sandboxId, this.#launches.until(), await leases.epoch(held.sessionId))
-    held.renewedAt = now
   }
 
   #background(task: Promise<void>): void {

@@ -2,6 +2,7 @@
 import type { SessionConfig } from '@berth/protocol'
 import { environmentConfig } from '@berth/protocol/api/environment'
 import { parseSessionAgent } from '../domain/session.ts'
+import { dirsOf } from '../domain/session-dirs.ts'
 import { inside, type SandboxLimits } from '@berth/sandbox'
 import { resolveTools } from '../domain/toolset.ts'
 import type { SessionRow } from '../store/session-log.ts'
@@ -9,15 +10,17 @@ import type { SessionRow } from '../store/session-log.ts'
 const MIB = 1024 * 1024
 
 /** What of a session says how it is run. */
-export type RunnableSession = Pick<SessionRow, 'name_inside' | 'agent' | 'environment'>
+export type RunnableSession = Pick<SessionRow, 'name_inside' | 'uid' | 'subdir' | 'agent' | 'environment'>
 
 export function toSessionConfig(row: RunnableSession): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
+  const { home, cwd, outputs, own } = dirsOf(row)
   const { tools, customTools } = resolveTools(agent.tools)
   return {
-    uid: inside.firstUid,
-    cwd: inside.workspace,
-    home: `${inside.home}/${row.name_inside}`,
+    uid: row.uid,
+    cwd,
+    home,
+    own_dirs: own,
     model: agent.model.id,
     effort: agent.model.effort.type,
     system: agent.system,
@@ -27,10 +30,10 @@ export function toSessionConfig(row: RunnableSession): Omit<SessionConfig, 'sdk_
       description: tool.description,
       input_schema: { ...tool.input_schema },
     })),
-    model_socket: modelSocket(inside.run, inside.firstUid),
+    model_socket: modelSocket(inside.run, row.uid),
     max_turns: agent.berth.limits.max_turns,
     max_retries: environmentOf(row).berth.model_retries,
-    env: {},
+    env: { BERTH_OUTPUTS: outputs },
   }
 }
 

@@ -15,7 +15,7 @@ import type { SessionActor, SessionDeps } from './session-actor.ts'
 export interface FileKey {
   readonly workspaceId: string
   readonly sessionId: string
-  /** Absolute in the sandbox, or relative to `/workspace`. */
+  /** Absolute in the sandbox, or relative to the session's working directory. */
   readonly path: string
 }
 

@@ -193,7 +193,7 @@ test('a warm sandbox is claimed once, by a session of its workspace that has not
       const body = { agent: world.agent, environment_id: environmentId }
       const { row } = await store.createSession({ ...args, body })
       const until = new Date(Date.now() + 60_000).toISOString()
-      await store.takeLease({ sessionId: row.id, holder: 'h', until, now: now() })
+      await store.takeLease({ groupId: row.group_id, holder: 'h', until, now: now() })
       return row.id
     }),
   )

@@ -101,6 +101,8 @@ export class WarmPool implements AsyncDisposable {
 
   #find(row: SessionRow): WarmSandbox | undefined {
     const { environment_id: environmentId, environment, agent } = row
+    // One that shares its sandbox finds it with the others.
+    if (row.sandbox_name !== null) return undefined
     const ready = [...this.#members.values()].filter((member) => member.isReady && !member.isTaken)
     if (ready.length === 0) return undefined
     const kinds = [kindOf({ environmentId, environment, agent: null })]

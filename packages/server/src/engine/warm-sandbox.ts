@@ -1,7 +1,7 @@
 /** One sandbox that waits for a session: its runner is connected and, where it is for an agent, a CLI has started in it. */
 import { randomBytes } from 'node:crypto'
 import type { SessionConfig } from '@berth/protocol'
-import type { SandboxRef } from '@berth/sandbox'
+import { inside, type SandboxRef } from '@berth/sandbox'
 import { sandboxKind } from '../domain/warm-pool.ts'
 import type { WantedPool } from '../store/warm-sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
@@ -14,6 +14,8 @@ import { environmentOf, toSessionConfig } from './session-config.ts'
 const EPOCH = 1
 /** A CLI that waits says that it has started, and little else. */
 const MAX_REPORTS = 64
+/** One that waits has the whole of its sandbox. */
+const ALONE = { uid: inside.firstUid, subdir: '' }
 
 export interface WarmDeps {
   readonly deps: ActorDeps
@@ -171,11 +173,11 @@ export class WarmSandbox {
  */
 export function kindOf(of: Pick<WantedPool, 'environmentId' | 'environment' | 'agent'>): string {
   const { environmentId, environment, agent } = of
-  const told = agent === null ? null : toSessionConfig({ name_inside: '', environment, agent })
+  const told = agent === null ? null : toSessionConfig({ ...ALONE, name_inside: '', environment, agent })
   return JSON.stringify([environmentId, sandboxKind(environmentOf(of)), told])
 }
 
 function configOf({ environment, agent }: WantedPool & { agent: string }, name: string): SessionConfig {
-  const config = toSessionConfig({ name_inside: name, environment, agent })
+  const config = toSessionConfig({ ...ALONE, name_inside: name, environment, agent })
   return { ...config, sdk_session_id: crypto.randomUUID(), resume: false }
 }

@@ -4,6 +4,8 @@ import type { SessionEvent } from '@berth/protocol/api/event'
 import type { UpdateSessionBody } from '@berth/protocol/api/session'
 import { newId } from '../domain/ids.ts'
 import { sessionChanges } from '../domain/session.ts'
+import { leaveSandbox } from './departures.ts'
+import { leaveGroup } from './session-groups.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -56,6 +58,7 @@ export async function archiveSession(db: Db, args: EndSessionArgs): Promise<Comm
   checkNotRunning(log, 'archive')
   log.row.archived_at = args.now
   if (log.row.status !== 'terminated') log.toTerminated()
+  log.row.sandbox_id = await leaveSandbox(db, log.row)
   return log.save()
 }
 
@@ -67,6 +70,7 @@ export async function deleteSession(
   const log = await SessionLog.load(db, args)
   checkNotRunning(log, 'delete')
   const id = args.sessionId
+  const sandboxId = await leaveSandbox(db, log.row)
   await db.deleteFrom('events').where('session_id', '=', id).execute()
   await db.deleteFrom('inputs').where('session_id', '=', id).execute()
   await db.deleteFrom('outbox').where('session_id', '=', id).execute()
@@ -74,8 +78,6 @@ export async function deleteSession(
   await db.deleteFrom('checkpoints').where('session_id', '=', id).execute()
   await db.deleteFrom('sdk_messages').where('session_id', '=', id).execute()
   await db.deleteFrom('sessions').where('id', '=', id).execute()
-  return {
-    event: { id: newId('sevt'), type: 'session.deleted', processed_at: args.now },
-    sandboxId: log.row.sandbox_id,
-  }
+  await leaveGroup(db, log.row.group_id)
+  return { event: { id: newId('sevt'), type: 'session.deleted', processed_at: args.now }, sandboxId }
 }

@@ -8,6 +8,7 @@ import { freshTurn } from '../domain/turn/turn-state.ts'
 import { acceptInto } from './accept-events.ts'
 import { getAgent } from './agents.ts'
 import { getEnvironment } from './environments.ts'
+import { enterGroup } from './session-groups.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -30,13 +31,22 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
   if (environment.archived_at !== null) {
     throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
   }
+  const name = body.berth?.sandbox ?? null
+  const entered = await enterGroup(db, {
+    workspaceId,
+    sessionId: args.id,
+    environmentId: environment.id,
+    environment: parseEnvironmentBody(environment.body).config,
+    name,
+  })
   const row = await db
     .insertInto('sessions')
     .values({
       id: args.id,
       workspace_id: workspaceId,
       environment_id: environment.id,
-      environment: JSON.stringify(parseEnvironmentBody(environment.body).config),
+      ...entered,
+      subdir: name === null ? '' : args.id,
       agent_id: agent.id,
       agent_version: agent.version,
       agent: JSON.stringify(resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)),
@@ -59,9 +69,6 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       link_sent: 0,
       turn: JSON.stringify(freshTurn),
       usage: '[]',
-      lease_holder: null,
-      lease_until: null,
-      epoch: 0,
       failures: 0,
       needs_restore: 0,
       active_ms: 0,

@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto'
 import type { SessionConfig } from '@berth/protocol'
 import { sessionEvent } from '@berth/protocol/api/event'
 import { z } from 'zod'
+import { dirsOf } from '../domain/session-dirs.ts'
 import { toModelContent } from '../domain/model-content.ts'
 import { type FilesState, findFilesState } from './files-state.ts'
 import { pendingEventIds } from '../domain/turn/turn-state.ts'
 import { isPresentLaunch } from './present-launch.ts'
-import { type Committed, SessionLog } from './session-log.ts'
+import { type Committed, SessionLog, type SessionRow } from './session-log.ts'
 import { settleCalls } from './settle-calls.ts'
 import type { Db } from './store.ts'
 import { forgetTranscript, listTranscriptSizes, restore, restoreCommands } from './transcripts.ts'
@@ -74,9 +75,11 @@ async function handOver(db: Db, log: SessionLog, eventId: string): Promise<Commi
 
 /** Told to the agent with the first input in a sandbox that is not, or not quite, the one it remembers. */
 async function noteOf(db: Db, { row }: SessionLog): Promise<{ type: 'text'; text: string }[]> {
+  const isNew = row.needs_restore === restore.newSandbox || (row.has_transcript === 0 && row.opened === null)
+  const others = row.sandbox_name !== null && isNew ? [reminder(othersText(row))] : []
   switch (row.needs_restore) {
     case restore.newSandbox:
-      return [reminder(newSandboxText(await findFilesState(db, row)))]
+      return [reminder(newSandboxText(await findFilesState(db, row))), ...others]
     case restore.ifShorter:
       return [
         reminder(
@@ -84,8 +87,13 @@ async function noteOf(db: Db, { row }: SessionLog): Promise<{ type: 'text'; text
         ),
       ]
     default:
-      return []
+      return others
   }
+}
+
+function othersText(row: SessionRow): string {
+  const { cwd, outputs } = dirsOf(row)
+  return `Others work in this sandbox, too. Your working directory, ${cwd}, and your home are closed to them. What you put into ${outputs} they can read; what they hand over is in the directories beside it. Ports are common to all.`
 }
 
 function newSandboxText(files: FilesState): string {

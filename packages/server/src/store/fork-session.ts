@@ -6,7 +6,9 @@ import { toTranscriptSizes } from '../domain/checkpoint.ts'
 import { invalid, notFound } from '../domain/refusal.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import { type CheckpointRow, copyCheckpoint, findCheckpoint, findNewestCheckpoint } from './checkpoints.ts'
+import { environmentConfig } from '@berth/protocol/api/environment'
 import { copyEvents } from './copy-events.ts'
+import { enterGroup } from './session-groups.ts'
 import { getSession } from './sessions.ts'
 import type { SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -50,11 +52,21 @@ export async function forkSession(db: Db, args: ForkSessionArgs): Promise<Fork> 
   const source = await getSession(db, { workspaceId: args.workspaceId, id: args.sessionId })
   const point = await findPoint(db, source, args.body)
   const { ord: _, ...columns } = source
+  const name = args.body.berth?.sandbox ?? null
   const row = await db
     .insertInto('sessions')
     .values({
       ...columns,
       ...unused,
+      ...(await enterGroup(db, {
+        workspaceId: args.workspaceId,
+        sessionId: args.id,
+        environmentId: source.environment_id,
+        environment: environmentConfig.parse(JSON.parse(source.environment)),
+        name,
+      })),
+      // In a sandbox of its own it keeps the working directory that the agent knows.
+      subdir: name === null ? source.subdir : args.id,
       id: args.id,
       name_inside: args.id,
       thread_id: args.threadId,
@@ -101,9 +113,6 @@ const unused = {
   link_received: 0,
   link_sent: 0,
   usage: '[]',
-  lease_holder: null,
-  lease_until: null,
-  epoch: 0,
   failures: 0,
   needs_restore: 0,
   active_ms: 0,

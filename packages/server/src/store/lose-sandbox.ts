@@ -1,4 +1,4 @@
-/** What becomes of a session whose sandbox is gone. */
+/** What becomes of the sessions whose sandbox is gone. */
 import { parseSessionAgent } from '../domain/session.ts'
 import { newId } from '../domain/ids.ts'
 import { resolveTools } from '../domain/toolset.ts'
@@ -7,35 +7,39 @@ import { TurnLog } from '../domain/turn/turn-log.ts'
 import { findFilesState } from './files-state.ts'
 import { parkTurn } from './park-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
+import { listSandboxSessions } from './sandboxes.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
 export interface LoseSandboxArgs {
-  readonly sessionId: string
   readonly epoch: number
   readonly sandboxId: string
   readonly why: string
-  /** `kept`: the sandbox can be started again on its own disk, and stays the session's. */
+  /** `kept`: the sandbox can be started again on its own disk, and its sessions stay in it. */
   readonly files: 'kept' | 'gone'
-  /** The session was told before; what is new is that the files are gone. */
+  /** The sessions were told before; what is new is that the files are gone. */
   readonly isCounted: boolean
   readonly now: string
 }
 
 /**
- * The session's sandbox is gone, or could not be made. A turn that was under way is recovered in another one, or in the same one with its
- * files; between turns the next input brings that about, and only what cannot be brought back is told.
+ * The sandbox is gone, or could not be made: all who live in it are told as one. A turn that was under way is recovered in another sandbox, or in the
+ * same one with its files; between turns the next input brings that about, and only what cannot be brought back is told.
  */
-export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Committed> {
-  const log = await SessionLog.load(db, args)
-  if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
-    return { row: log.row, events: [], commands: [] }
-  }
+export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Committed[]> {
+  const sessions = await listSandboxSessions(db, args)
+  const told: Committed[] = []
+  for (const { id } of sessions)
+    told.push(await tellLoss(db, await SessionLog.load(db, { ...args, sessionId: id }), args))
   // No launch has this nonce: what is still under way from the one that ended is nobody's.
   await db.updateTable('sandboxes').set({ state: 'lost', nonce: '' }).where('id', '=', args.sandboxId).execute()
+  return told
+}
+
+async function tellLoss(db: Db, log: SessionLog, args: LoseSandboxArgs): Promise<Committed> {
   log.row.opened = null
   if (args.files === 'gone') log.row.sandbox_id = null
-  await takeUndelivered(db, args.sessionId)
+  await takeUndelivered(db, log.row.id)
   const lost = args.files === 'kept' ? 'sandbox_processes' : 'sandbox'
   // Heard of since, it is lost a further time.
   const isCounted = args.isCounted && log.row.link_received === 0

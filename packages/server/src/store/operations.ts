@@ -7,6 +7,7 @@ import * as chunks from './chunks.ts'
 import { commitCheckpoint, getCheckpointPlace } from './commit-checkpoint.ts'
 import { commitReports } from './commit-reports.ts'
 import { createSession } from './create-session.ts'
+import { endDeparture, listDepartures } from './departures.ts'
 import { deliverInput } from './deliver-input.ts'
 import * as environments from './environments.ts'
 import * as events from './events.ts'
@@ -47,9 +48,11 @@ export const operations = {
   createSession,
   deleteSession,
   deliverInput,
+  endDeparture,
   forkSession,
   getCheckpointPlace,
   limitTurn,
+  listDepartures,
   loseSandbox,
   markCheckpointDamaged,
   noteFilesChanged,

@@ -1,8 +1,9 @@
-/** Which sandbox belongs to which session, and what is still unacknowledged on the link between them. */
+/** Which sessions live in which sandbox, and what is still unacknowledged on the links between them. */
 import { command, type Command } from '@berth/protocol'
 import { assertEpoch } from './assert-epoch.ts'
 import { findNewestCheckpoint } from './checkpoints.ts'
 import type { SandboxState } from './schema.ts'
+import type { SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
 import { listTranscriptSizes, restore } from './transcripts.ts'
 
@@ -15,19 +16,53 @@ export interface AssignSandboxArgs {
   readonly now: string
 }
 
-/** Gives the session a sandbox that is about to be made; its link starts at nought. */
-export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<void> {
+/**
+ * Gives the session the sandbox in which others of its group live, or else the named one, which is about to be made. Answers which. Its link starts
+ * at nought.
+ */
+export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<string> {
   const session = await db
     .selectFrom('sessions')
-    .select(['id', 'epoch', 'workspace_id'])
+    .select(['id', 'group_id', 'workspace_id'])
     .where('id', '=', args.sessionId)
     .executeTakeFirstOrThrow()
-  assertEpoch(session, args.epoch)
+  await assertEpoch(db, session, args.epoch)
+  const present = await findGroupSandbox(db, session.group_id)
+  const sandboxId = present ?? args.sandboxId
+  if (present === undefined) await insertSandbox(db, session.workspace_id, args)
+  await startLink(db, args.sessionId)
+  const hasTranscript = Object.keys(await listTranscriptSizes(db, args)).length > 0
+  const hasFiles = (await findNewestCheckpoint(db, args)) !== undefined
+  await db
+    .updateTable('sessions')
+    .set({
+      sandbox_id: sandboxId,
+      needs_restore: hasTranscript ? restore.newSandbox : restore.nothing,
+      files_in: hasFiles ? null : sandboxId,
+    })
+    .where('id', '=', args.sessionId)
+    .execute()
+  return sandboxId
+}
+
+/** Of those of the group that live. */
+async function findGroupSandbox(db: Db, groupId: string): Promise<string | undefined> {
+  const session = await db
+    .selectFrom('sessions')
+    .select('sandbox_id')
+    .where('group_id', '=', groupId)
+    .where('sandbox_id', 'is not', null)
+    .where('status', '!=', 'terminated')
+    .executeTakeFirst()
+  return session?.sandbox_id ?? undefined
+}
+
+async function insertSandbox(db: Db, workspaceId: string, args: AssignSandboxArgs): Promise<void> {
   await db
     .insertInto('sandboxes')
     .values({
       id: args.sandboxId,
-      workspace_id: session.workspace_id,
+      workspace_id: workspaceId,
       driver: args.driver,
       nonce: args.nonce,
       state: 'starting',
@@ -35,44 +70,28 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
       warm_for: null,
     })
     .execute()
-  await startLink(db, args.sessionId)
-  const hasTranscript = Object.keys(await listTranscriptSizes(db, args)).length > 0
-  const hasFiles = (await findNewestCheckpoint(db, args)) !== undefined
-  await db
-    .updateTable('sessions')
-    .set({
-      sandbox_id: args.sandboxId,
-      needs_restore: hasTranscript ? restore.newSandbox : restore.nothing,
-      files_in: hasFiles ? null : args.sandboxId,
-    })
-    .where('id', '=', args.sessionId)
-    .execute()
 }
 
 export interface RestartSandboxArgs {
-  readonly sessionId: string
   readonly epoch: number
   readonly sandboxId: string
   readonly nonce: string
 }
 
-/** The session's sandbox, which is lost, is about to be started again on its own disk; its link starts at nought. */
+/** The sandbox, which is lost, is about to be started again on its own disk; the links of its sessions start at nought. */
 export async function restartSandbox(db: Db, args: RestartSandboxArgs): Promise<void> {
-  const session = await db
-    .selectFrom('sessions')
-    .select(['id', 'epoch', 'has_transcript', 'needs_restore'])
-    .where('id', '=', args.sessionId)
-    .where('sandbox_id', '=', args.sandboxId)
-    .executeTakeFirstOrThrow()
-  assertEpoch(session, args.epoch)
   const { sandboxId, nonce } = args
+  const sessions = await listSandboxSessions(db, args)
+  for (const session of sessions) await assertEpoch(db, session, args.epoch)
   await db.updateTable('sandboxes').set({ nonce, state: 'starting' }).where('id', '=', sandboxId).execute()
+  for (const session of sessions) await restartSession(db, session)
+}
+
+async function restartSession(db: Db, session: SessionRow): Promise<void> {
   const needs_restore =
-    session.has_transcript === 0
-      ? restore.nothing
-      : await restoreAfterRestart(db, args.sessionId, session.needs_restore)
-  await startLink(db, args.sessionId)
-  await db.updateTable('sessions').set({ needs_restore }).where('id', '=', args.sessionId).execute()
+    session.has_transcript === 0 ? restore.nothing : await restoreAfterRestart(db, session.id, session.needs_restore)
+  await startLink(db, session.id)
+  await db.updateTable('sessions').set({ needs_restore }).where('id', '=', session.id).execute()
 }
 
 async function restoreAfterRestart(db: Db, sessionId: string, present: number): Promise<number> {
@@ -94,12 +113,11 @@ async function startLink(db: Db, sessionId: string): Promise<void> {
 }
 
 /** Where nothing was ever heard from the sandbox, what was handed to it has not run, and waits again. */
-export async function takeBackInputs(db: Db, args: { sessionId: string; epoch: number }): Promise<void> {
-  const { sessionId } = args
-  const session = await db.selectFrom('sessions').select(['id', 'epoch']).where('id', '=', sessionId).executeTakeFirst()
-  if (session === undefined) return
-  assertEpoch(session, args.epoch)
-  await takeBack(db, sessionId)
+export async function takeBackInputs(db: Db, args: { sandboxId: string; epoch: number }): Promise<void> {
+  for (const session of await listSandboxSessions(db, args)) {
+    await assertEpoch(db, session, args.epoch)
+    await takeBack(db, session.id)
+  }
 }
 
 async function takeBack(db: Db, sessionId: string): Promise<void> {
@@ -113,28 +131,38 @@ async function takeBack(db: Db, sessionId: string): Promise<void> {
     .execute()
 }
 
-/** Forgets a sandbox that is gone for good. One that belongs to a living session is forgotten under that session's epoch only. */
+/** Forgets a sandbox that is gone for good. One in which somebody lives is forgotten under that group's epoch only. */
 export async function removeSandbox(db: Db, args: { sandboxId: string; epoch: number | undefined }): Promise<void> {
-  const owner = await db
-    .selectFrom('sessions')
-    .select(['id', 'epoch', 'status'])
-    .where('sandbox_id', '=', args.sandboxId)
-    .executeTakeFirst()
-  if (owner !== undefined && owner.status !== 'terminated') assertEpoch(owner, args.epoch)
-  if (owner !== undefined) await takeBack(db, owner.id)
+  for (const session of await listSandboxSessions(db, args)) {
+    await assertEpoch(db, session, args.epoch)
+    await takeBack(db, session.id)
+  }
   await db
     .updateTable('sessions')
     .set({ sandbox_id: null, opened: null })
     .where('sandbox_id', '=', args.sandboxId)
     .execute()
+  await db.deleteFrom('departures').where('sandbox_id', '=', args.sandboxId).execute()
   await db.deleteFrom('sandboxes').where('id', '=', args.sandboxId).execute()
+}
+
+/** The sessions that live in the sandbox. */
+export async function listSandboxSessions(db: Db, args: { sandboxId: string }): Promise<SessionRow[]> {
+  return db
+    .selectFrom('sessions')
+    .selectAll()
+    .where('sandbox_id', '=', args.sandboxId)
+    .where('status', '!=', 'terminated')
+    .orderBy('ord')
+    .execute()
 }
 
 export interface KnownSandbox {
   readonly id: string
   readonly nonce: string
   readonly state: SandboxState
-  readonly sessionId: string | null
+  /** Of those who live there; null: it is nobody's. */
+  readonly groupId: string | null
 }
 
 export interface ListedSandbox extends KnownSandbox {
@@ -145,16 +173,19 @@ export interface ListedSandbox extends KnownSandbox {
 export async function listSandboxes(db: Db, _args: object): Promise<ListedSandbox[]> {
   return db
     .selectFrom('sandboxes')
-    .leftJoin('sessions', 'sessions.sandbox_id', 'sandboxes.id')
-    .select(['sandboxes.id as id', 'sandboxes.nonce as nonce', 'sandboxes.state as state', 'sessions.id as sessionId'])
+    .leftJoin('sessions', (join) =>
+      join.onRef('sessions.sandbox_id', '=', 'sandboxes.id').on('sessions.status', '!=', 'terminated'),
+    )
+    .select(['sandboxes.id as id', 'sandboxes.nonce as nonce', 'sandboxes.state as state', 'group_id as groupId'])
     .select('sandboxes.warm_for as warmFor')
+    .distinct()
     .execute()
 }
 
 export async function findSandbox(
   db: Db,
   args: { sandboxId: string },
-): Promise<Omit<KnownSandbox, 'sessionId'> | undefined> {
+): Promise<Omit<KnownSandbox, 'groupId'> | undefined> {
   return db.selectFrom('sandboxes').select(['id', 'nonce', 'state']).where('id', '=', args.sandboxId).executeTakeFirst()
 }
 

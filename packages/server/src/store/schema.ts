@@ -49,6 +49,18 @@ export interface Database {
     created_at: string
     warm_for: string | null
   }
+  session_groups: {
+    id: string
+    workspace_id: string
+    environment_id: string
+    name: string | null
+    sandbox: string
+    next_uid: number
+    lease_holder: string | null
+    lease_until: string | null
+    epoch: number
+  }
+  departures: { sandbox_id: string; session_id: string; uid: number; subdir: string }
   sessions: {
     ord: Generated<number>
     id: string
@@ -77,9 +89,10 @@ export interface Database {
     link_sent: number
     turn: string
     usage: string
-    lease_holder: string | null
-    lease_until: string | null
-    epoch: number
+    group_id: string
+    sandbox_name: string | null
+    uid: number
+    subdir: string
     failures: number
     needs_restore: number
     active_ms: number

@@ -63,7 +63,7 @@ export class SessionLog {
     if (args.workspaceId !== undefined) query = query.where('workspace_id', '=', args.workspaceId)
     const row = await query.executeTakeFirst()
     if (row === undefined) throw new BerthError('not_found', `no session ${args.sessionId}`)
-    if (args.epoch !== undefined) assertEpoch(row, args.epoch)
+    if (args.epoch !== undefined) await assertEpoch(db, row, args.epoch)
     return new SessionLog(db, row, args.now)
   }
 

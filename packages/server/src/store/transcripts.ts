@@ -1,5 +1,5 @@
 /** The CLI's transcript files as far as they were shipped: what a session can be brought back from. */
-import type { Command } from '@berth/protocol'
+import type { Command, SessionConfig } from '@berth/protocol'
 import { z } from 'zod'
 import type { Db } from './store.ts'
 
@@ -93,7 +93,7 @@ export async function listTranscriptSizes(db: Db, args: { sessionId: string }): 
 export async function restoreCommands(
   db: Db,
   sessionId: string,
-  to: { readonly home: string; readonly uid: number; readonly isOnlyIfShorter: boolean },
+  to: Pick<SessionConfig, 'home' | 'uid' | 'own_dirs'> & { readonly isOnlyIfShorter: boolean },
 ): Promise<Restore[]> {
   const sizes = to.isOnlyIfShorter ? await listTranscriptSizes(db, { sessionId }) : {}
   const rows = await db
@@ -108,7 +108,8 @@ export async function restoreCommands(
     const start = ends.get(path) ?? 0
     ends.set(path, start + Buffer.byteLength(text))
     const unless_bytes = sizes[path]
-    return { type: 'restore', home: to.home, uid: to.uid, path, start, text, unless_bytes }
+    const { home, uid, own_dirs } = to
+    return { type: 'restore', home, uid, own_dirs, path, start, text, unless_bytes }
   })
 }
 
