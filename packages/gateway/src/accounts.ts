@@ -74,7 +74,10 @@ export class Accounts {
       await crowded.account.changed(asking.signal)
     }
     this.#refused.delete(payer.sessionId)
-    return reserveIn(limits.map(({ account }) => account), bound ?? 0)
+    return reserveIn(
+      limits.map(({ account }) => account),
+      bound ?? 0,
+    )
   }
 
   /** Why the session's newest request was refused, or its next one would be. */
@@ -214,7 +217,8 @@ function reachedOf(limits: readonly Limit[]): Stopped | null {
 
 const texts: Readonly<Record<Stopped, string>> = {
   budget: 'This session has reached its budget. It goes on when the budget is raised or removed.',
-  workspace_limit: 'This workspace has reached its limit for today. The session goes on when that is raised, or tomorrow (UTC).',
+  workspace_limit:
+    'This workspace has reached its limit for today. The session goes on when that is raised, or tomorrow (UTC).',
   unpriced_model: 'The model has no list price, so that no budget can be kept. The session goes on without a budget.',
 }
 

@@ -82,7 +82,9 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     sessions: routes.size,
   })
   const control = controlSocket(state)
-  parts.use(await Control.open({ routes, ledger, accounts, logger, health, shutdown: () => ended.resolve(undefined) }, control))
+  parts.use(
+    await Control.open({ routes, ledger, accounts, logger, health, shutdown: () => ended.resolve(undefined) }, control),
+  )
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

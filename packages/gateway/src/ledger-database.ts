@@ -81,7 +81,12 @@ const expressions: Readonly<Record<LedgerGroup, string>> = {
   model,
 }
 
-const keyed = z.looseObject({ k0: z.string().optional(), k1: z.string().optional(), k2: z.string().optional(), k3: z.string().optional() })
+const keyed = z.looseObject({
+  k0: z.string().optional(),
+  k1: z.string().optional(),
+  k2: z.string().optional(),
+  k3: z.string().optional(),
+})
 
 /** The ledger's file. Synchronous and slow on purpose (every write is on disk when it returns): for a worker thread. */
 export class LedgerDatabase implements Disposable {

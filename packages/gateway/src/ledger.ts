@@ -1,12 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import {
-  modelUsage,
-  type ModelUsage,
-  usageGroups,
-  type UsageGroups,
-  type UsageQuestion,
-} from '@berth/protocol/gateway'
+import { modelUsage, type ModelUsage, usageGroups, type UsageGroups, type UsageQuestion } from '@berth/protocol/gateway'
 import { z } from 'zod'
 import {
   type FromWorker,

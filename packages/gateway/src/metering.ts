@@ -1,6 +1,6 @@
 /** What the gateway needs to know of money: the price table, and the limits that are no session's own. */
 import { BerthError } from '@berth/protocol/error'
-import { listCostOf, type TokenCounts } from '@berth/protocol/list-cost'
+import { fromUsd, listCostOf, type TokenCounts } from '@berth/protocol/list-cost'
 import { layPrices, listPrices, ownPrices, type Prices, pricesOf } from '@berth/protocol/prices'
 import { z } from 'zod'
 
@@ -13,7 +13,7 @@ export interface Metering {
 const usd = z
   .string()
   .regex(/^\d{1,7}(\.\d{1,9})?$/, 'must be an amount in USD such as 25 or 0.50')
-  .transform((text) => Math.round(Number(text) * 1_000_000_000))
+  .transform(fromUsd)
 
 /** The variables of the gateway's own environment; empty ones count as absent. Throws `invalid_request` naming the variable. */
 export function readMetering(env: Readonly<Record<string, string | undefined>>): Metering {

@@ -65,6 +65,11 @@ export function fromCents(amount: string): number {
   return Number(amount) * NANO_PER_CENT
 }
 
+/** Of a decimal such as `25` or `0.50`. */
+export function fromUsd(usd: string): number {
+  return Math.round(Number(usd) * 1_000_000_000)
+}
+
 /** `0.001234567`: exact, without trailing zeros. */
 export function toUsd(nanoUsd: number): string {
   const digits = String(nanoUsd).padStart(10, '0')

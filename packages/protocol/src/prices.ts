@@ -38,8 +38,8 @@ const prices = z.strictObject({
 })
 export type Prices = z.infer<typeof prices>
 
-/** What an operator may give: everything in it stands in place of what the table has. */
-export const ownPrices = prices.partial()
+/** What an operator may give: it stands in place of what the table has. The running hour is the wire profile's. */
+export const ownPrices = prices.omit({ running_hour: true }).partial()
 export type OwnPrices = z.infer<typeof ownPrices>
 
 const tier = (input: number, output: number, cacheRead: number): TokenPrices => ({
@@ -94,7 +94,7 @@ export function layPrices(base: Prices, own: OwnPrices): Prices {
   return {
     models: { ...base.models, ...own.models },
     web_search_per_1000: own.web_search_per_1000 ?? base.web_search_per_1000,
-    running_hour: own.running_hour ?? base.running_hour,
+    running_hour: base.running_hour,
   }
 }
 

@@ -65,8 +65,20 @@ CREATE TABLE sandboxes (
   nonce TEXT NOT NULL,
   -- starting | ready | lost
   state TEXT NOT NULL,
-  created_at TEXT NOT NULL
+  created_at TEXT NOT NULL,
+  -- Up to when its time is in sandbox_time; null: it is not alive, or not a session's.
+  counted_to TEXT
 );
+
+-- How long sandboxes of a session were alive on a day (UTC). Outlives the session.
+CREATE TABLE sandbox_time (
+  workspace_id TEXT NOT NULL,
+  day TEXT NOT NULL,
+  agent_id TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  ms INTEGER NOT NULL,
+  PRIMARY KEY (workspace_id, day, agent_id, session_id)
+) WITHOUT ROWID;
 
 CREATE TABLE sessions (
   ord INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -107,6 +119,8 @@ CREATE TABLE sessions (
   turn TEXT NOT NULL,
   -- JSON of the usage as last read from the gateway's ledger.
   usage TEXT NOT NULL,
+  -- JSON of what the session may cost; null: there is no limit.
+  budget TEXT,
   -- Who acts for the session, until when, and the number of that right: it grows whenever the holder changes.
   lease_holder TEXT,
   lease_until TEXT,
@@ -154,7 +168,7 @@ CREATE TABLE inputs (
   continuation TEXT,
   -- 1: the user line stands in the shipped transcript; the agent has taken the input.
   is_taken INTEGER NOT NULL,
-  -- queued | delivered | done
+  -- queued | delivered | paused (its turn rests until the budget is raised) | done
   state TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
 );

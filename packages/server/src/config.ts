@@ -36,6 +36,11 @@ const checkpoints = z
   .union([z.string().regex(/^\d+$/).transform(Number), z.int()], { error: 'must be a number of checkpoints' })
   .refine((value) => value >= 1 && value <= 10_000, { error: 'must be at least 1 and at most 10000 checkpoints' })
 
+/** The same. */
+const usd = z
+  .union([z.string(), z.number().transform(String)])
+  .pipe(z.string().regex(/^\d{1,7}(\.\d{1,9})?$/, { error: 'must be an amount in USD such as 25 or 0.50' }))
+
 const list = (item: z.ZodString) =>
   z
     .union([z.string().transform((value) => value.split(',').map((part) => part.trim())), z.array(z.string())])
@@ -80,6 +85,11 @@ export interface Config {
   }
   readonly ociRuntime: string | undefined
   readonly checkpointsPerSession: number
+  /** Path of a file. */
+  readonly prices: string | undefined
+  /** USD, as a decimal. */
+  readonly workspaceDailyLimit: string | undefined
+  readonly sandboxHourUsd: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -125,6 +135,9 @@ export function loadConfig(sources: ConfigSources): Config {
     }),
     ociRuntime: read('ociRuntime', path),
     checkpointsPerSession: read('checkpointsPerSession', checkpoints) ?? Number(settings.checkpointsPerSession.default),
+    prices: read('prices', path),
+    workspaceDailyLimit: read('workspaceDailyLimit', usd),
+    sandboxHourUsd: Number(read('sandboxHourUsd', usd) ?? settings.sandboxHourUsd.default),
     logLevel:
       read('logLevel', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])) ?? settings.logLevel.default,
   })

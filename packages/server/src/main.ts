@@ -11,6 +11,8 @@ import type { Logger } from 'pino'
 import { Archives } from './blobs/archives.ts'
 import { openFileBlobs } from './blobs/fs/file-blobs.ts'
 import type { Config } from './config.ts'
+import { listPrices } from '@berth/protocol/prices'
+import type { Costs } from './domain/costs.ts'
 import { type Clock, systemClock } from './domain/clock.ts'
 import { createIds } from './domain/ids.ts'
 import { keyOf } from './domain/key.ts'
@@ -42,12 +44,20 @@ export interface ServerOptions {
   readonly gateway: GatewayClient
   /** Default: as the setting of that name says. */
   readonly checkpointsPerSession?: number
+  /** Default: list prices, no limit, and sandboxes as the setting says. */
+  readonly costs?: Costs
   readonly logger: Logger
   readonly clock?: Clock
 }
 
 export interface Server extends AsyncDisposable {
   readonly url: string
+}
+
+const defaultCosts: Costs = {
+  prices: listPrices,
+  workspaceDailyLimit: undefined,
+  sandboxHourUsd: Number(settings.sandboxHourUsd.default),
 }
 
 /** How long a drain waits for answers that are being written. */
@@ -67,6 +77,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await prepareWorkspace(store, options.apiKey, { clock, ids })
   const { driver, gateway, logger } = options
   const checkpointsPerSession = options.checkpointsPerSession ?? Number(settings.checkpointsPerSession.default)
+  const costs = options.costs ?? defaultCosts
   const serverNumber = await store.nextServerNumber({})
   // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
@@ -78,7 +89,18 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     logger,
   })
   const engine = opened.use(
-    await createEngine({ store, driver, gateway, archives, checkpointsPerSession, clock, ids, logger, serverNumber }),
+    await createEngine({
+      store,
+      driver,
+      gateway,
+      archives,
+      checkpointsPerSession,
+      costs,
+      clock,
+      ids,
+      logger,
+      serverNumber,
+    }),
   )
   const ports = opened.use(await openPorts(options, { store, engine, clock, logger }))
   const config = {

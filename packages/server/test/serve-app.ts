@@ -19,6 +19,7 @@ import { Archives } from '../src/blobs/archives.ts'
 import { openFileBlobs } from '../src/blobs/fs/file-blobs.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
+import { listCosts } from './directories.ts'
 import type { HttpConfig } from '../src/http/context.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
@@ -70,7 +71,15 @@ export async function serveApp(
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
-  const deps = { ...parts, driver: noSandboxes, gateway, archives, checkpointsPerSession: 50, serverNumber: 1 }
+  const deps = {
+    ...parts,
+    driver: noSandboxes,
+    gateway,
+    archives,
+    checkpointsPerSession: 50,
+    costs: listCosts,
+    serverNumber: 1,
+  }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
   const app = createApp({ ...parts, engine, notes, ports, config: listening })

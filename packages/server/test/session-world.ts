@@ -1,4 +1,5 @@
 /** A session on a real store, with everything that can happen to it as one step each: what clients send, what a runner reports, what is lost. */
+import { listPrices } from '@berth/protocol/prices'
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { isBerthError, type Report } from '@berth/protocol'
@@ -58,7 +59,14 @@ export class SessionWorld {
     const world = new SessionWorld(stored, newId('sesn'))
     const body = { agent: places.agent, environment_id: places.environments[policy] }
     world.#keep(
-      await store.createSession({ id: world.id, threadId: newId('sthr'), workspaceId, body, now: world.#now() }),
+      await store.createSession({
+        id: world.id,
+        threadId: newId('sthr'),
+        workspaceId,
+        body,
+        prices: listPrices,
+        now: world.#now(),
+      }),
     )
     await world.takeOver()
     return world

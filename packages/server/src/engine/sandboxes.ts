@@ -63,7 +63,8 @@ export class Sandboxes implements AsyncDisposable {
       if (await this.takeUp(row)) continue
       const nonce = randomBytes(32).toString('base64url')
       const id = row.sandbox_id ?? ids.next('sbx')
-      if (row.sandbox_id !== null) await store.restartSandbox({ sessionId, epoch, sandboxId: id, nonce })
+      if (row.sandbox_id !== null)
+        await store.restartSandbox({ sessionId, epoch, sandboxId: id, nonce, now: isoNow(clock) })
       else {
         const fresh = { sandboxId: id, driver: driver.name, nonce, now: isoNow(clock) }
         await store.assignSandbox({ sessionId, epoch, ...fresh })
@@ -135,7 +136,7 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver, logger } = this.#deps
+    const { store, driver, logger, clock } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
     for (const ref of present.values()) {
@@ -144,6 +145,7 @@ export class Sandboxes implements AsyncDisposable {
       logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
       await driver.destroy(ref.id)
     }
+    await store.noteSandboxTime({ now: isoNow(clock) })
     for (const { id, sessionId, state } of known.values()) {
       if (sessionId === null) await this.release(id)
       else {

@@ -4,12 +4,13 @@
  * input is handed over. An actor holds nothing that a crash would lose.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BerthError, isBerthError, type Report } from '@berth/protocol'
+import { BerthError, isBerthError, type Report, type SessionUsage } from '@berth/protocol'
 import type { Limits } from '@berth/protocol/api/limits'
-import { parseSessionAgent } from '../domain/session.ts'
+import { isPaused, parseSessionAgent } from '../domain/session.ts'
 import type { Committed, SessionRow } from '../store/session-log.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import type { FeedItem } from './feed.ts'
+import { BudgetTeller } from './budgets.ts'
 import { Previews } from './previews.ts'
 import type { RunnerItem } from './runner-connection.ts'
 import type { SandboxHost } from './sandbox-host.ts'
@@ -53,12 +54,14 @@ export class SessionActor {
   readonly #tasks: (() => Promise<void>)[] = []
   #running: Promise<void> | undefined
   readonly #stopping = new AbortController()
+  readonly #budget: BudgetTeller
   #pausedHost: SandboxHost | undefined
 
   constructor(sessionId: string, deps: SessionDeps, sandboxes: Sandboxes) {
     this.#sessionId = sessionId
     this.#deps = deps
     this.#sandboxes = sandboxes
+    this.#budget = new BudgetTeller(sessionId, deps, this.#stopping.signal)
     this.#previews = new Previews(() => deps.ids.next('sevt'))
     this.#rest = new SessionRest({
       sessionId,
@@ -202,9 +205,9 @@ export class SessionActor {
     this.#deps.feed.publish(this.#sessionId, items)
   }
 
-  async #usage(): Promise<Awaited<ReturnType<ActorDeps['gateway']['usage']>>['models'] | null> {
+  async #usage(): Promise<SessionUsage | null> {
     try {
-      return (await this.#deps.gateway.usage(this.#sessionId)).models
+      return await this.#deps.gateway.usage(this.#sessionId)
     } catch (error) {
       this.#deps.logger.warn({ err: error, session_id: this.#sessionId }, 'usage unknown for now')
       return null
@@ -224,6 +227,7 @@ export class SessionActor {
     const nowMs = this.#deps.clock.now().getTime()
     this.#clock.update({ activeSince: isAtWork(row) ? row.active_since : null, limits }, nowMs)
     this.#rest.watch(row)
+    this.#budget.watch(row)
   }
 
   async #deliver(): Promise<void> {
@@ -231,7 +235,8 @@ export class SessionActor {
     const { store, clock } = this.#deps
     const row = await store.findSession({ sessionId: this.#sessionId })
     if (row === undefined || row.status === 'terminated') return
-    if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return void (await this.#sandboxes.takeUp(row))
+    if (isPaused(row) || !(await store.findHasInput({ sessionId: this.#sessionId })))
+      return void (await this.#sandboxes.takeUp(row))
     const pauseMs = pauseAfter(row.failures)
     if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stopping.signal })
     const host = await this.#sandboxes.forSession(row.id)
@@ -239,6 +244,7 @@ export class SessionActor {
       signal: this.#stopping.signal,
       publish: (told) => this.publish(told),
     })
+    await this.#budget.settled()
     const config = toSessionConfig(row)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
@@ -280,6 +286,9 @@ function toItem(event: Committed['events'][number]): FeedItem {
 function mayEndTurn(report: Report): boolean {
   switch (report.type) {
     case 'message':
+      // A request that was refused ends the turn: why, the gateway says.
+      if (report.message['type'] === 'assistant') return typeof report.message['error'] === 'string'
+      if (report.message['type'] === 'result') return report.message['is_error'] === true
       return report.message['type'] === 'system' && report.message['subtype'] === 'session_state_changed'
     case 'tool_call':
       return report.policy === 'always_ask' || report.name.startsWith('mcp__')

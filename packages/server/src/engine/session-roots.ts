@@ -1,7 +1,7 @@
 /** Where a session's files are in its sandbox, and which of them outlive it. */
 import type { ArchiveLimits, ArchiveRoot } from '@berth/protocol/archive'
 import { inside } from '@berth/sandbox'
-import { waitsForClient } from '../domain/session.ts'
+import { isPaused, waitsForClient } from '../domain/session.ts'
 import type { SessionRow } from '../store/session-log.ts'
 import { environmentOf, toSessionConfig } from './session-config.ts'
 
@@ -26,7 +26,7 @@ export function allRoots(row: SessionRow, transcripts: readonly string[]): Archi
 /** What a checkpoint of the session has: within a turn everything, whatever the lifecycle keeps when it is over. */
 export function rootsToSave(row: SessionRow, transcripts: readonly string[]): ArchiveRoot[] {
   const keepsOutputs = environmentOf(row).berth.lifecycle.type === 'ephemeral'
-  return keepsOutputs && !waitsForClient(row) ? [outputs] : allRoots(row, transcripts)
+  return keepsOutputs && !waitsForClient(row) && !isPaused(row) ? [outputs] : allRoots(row, transcripts)
 }
 
 /** A sparse file counts in full, so that there may be more than the disk holds. */

@@ -2,8 +2,11 @@
 import { BerthError } from '@berth/protocol'
 import type { SessionEvent } from '@berth/protocol/api/event'
 import type { UpdateSessionBody } from '@berth/protocol/api/session'
+import type { Prices } from '@berth/protocol/prices'
 import { newId } from '../domain/ids.ts'
 import { sessionChanges } from '../domain/session.ts'
+import { resumeTurn } from './pause-turn.ts'
+import { endSandboxTime } from './sandbox-time.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -11,25 +14,29 @@ export interface UpdateSessionArgs {
   readonly workspaceId: string
   readonly sessionId: string
   readonly body: UpdateSessionBody
+  readonly prices: Prices
   readonly now: string
 }
 
 /** An update that changes nothing is no event. */
 export async function updateSession(db: Db, args: UpdateSessionArgs): Promise<Committed> {
   const log = await SessionLog.load(db, args)
-  const changes = sessionChanges(log.row, args.body)
+  const changes = sessionChanges(log.row, args.body, { prices: args.prices, now: new Date(args.now) })
   if (changes === undefined) return unchanged(log)
-  const { title, metadata, agent } = changes
+  const { title, metadata, agent, budget } = changes
   if (title !== undefined) log.row.title = title
   if (metadata !== undefined) log.row.metadata = JSON.stringify(metadata)
   if (agent !== undefined) log.row.agent = JSON.stringify(agent)
+  if (budget !== undefined) log.row.budget = budget === null ? null : JSON.stringify(budget)
   log.add({
     id: newId('sevt'),
     type: 'session.updated',
     ...(title === undefined ? {} : { title }),
     ...(metadata === undefined || Object.keys(metadata).length === 0 ? {} : { metadata }),
     ...(agent === undefined ? {} : { agent }),
+    ...(budget === undefined ? {} : { budget }),
   })
+  if (budget !== undefined) await resumeTurn(db, log)
   return log.save()
 }
 
@@ -54,6 +61,7 @@ export async function archiveSession(db: Db, args: EndSessionArgs): Promise<Comm
   const log = await SessionLog.load(db, args)
   if (log.row.archived_at !== null) return unchanged(log)
   checkNotRunning(log, 'archive')
+  if (log.row.sandbox_id !== null) await endSandboxTime(db, log.row.sandbox_id, args.now)
   log.row.archived_at = args.now
   if (log.row.status !== 'terminated') log.toTerminated()
   return log.save()
@@ -67,6 +75,7 @@ export async function deleteSession(
   const log = await SessionLog.load(db, args)
   checkNotRunning(log, 'delete')
   const id = args.sessionId
+  if (log.row.sandbox_id !== null) await endSandboxTime(db, log.row.sandbox_id, args.now)
   await db.deleteFrom('events').where('session_id', '=', id).execute()
   await db.deleteFrom('inputs').where('session_id', '=', id).execute()
   await db.deleteFrom('outbox').where('session_id', '=', id).execute()

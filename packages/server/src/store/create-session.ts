@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { CreateSessionBody } from '@berth/protocol/api/session'
+import type { Prices } from '@berth/protocol/prices'
 import { toWireAgent } from '../domain/agent.ts'
+import { checkBudgetable } from '../domain/budget.ts'
 import { parseEnvironmentBody } from '../domain/environment.ts'
 import { invalid } from '../domain/refusal.ts'
 import { refuseUnsupportedSession, resolveSessionAgent } from '../domain/session.ts'
@@ -16,6 +18,7 @@ export interface CreateSessionArgs {
   readonly threadId: string
   readonly workspaceId: string
   readonly body: CreateSessionBody
+  readonly prices: Prices
   readonly now: string
 }
 
@@ -30,6 +33,9 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
   if (environment.archived_at !== null) {
     throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
   }
+  const effective = resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)
+  const budget = body.budget ?? null
+  if (budget !== null) checkBudgetable(args.prices, effective.model.id)
   const row = await db
     .insertInto('sessions')
     .values({
@@ -39,7 +45,7 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       environment: JSON.stringify(parseEnvironmentBody(environment.body).config),
       agent_id: agent.id,
       agent_version: agent.version,
-      agent: JSON.stringify(resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)),
+      agent: JSON.stringify(effective),
       title: body.title ?? null,
       metadata: JSON.stringify(body.metadata ?? {}),
       status: 'idle',
@@ -58,6 +64,7 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       link_sent: 0,
       turn: JSON.stringify(freshTurn),
       usage: '[]',
+      budget: budget === null ? null : JSON.stringify(budget),
       lease_holder: null,
       lease_until: null,
       epoch: 0,

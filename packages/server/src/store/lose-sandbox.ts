@@ -7,6 +7,7 @@ import { TurnLog } from '../domain/turn/turn-log.ts'
 import { findFilesState } from './files-state.ts'
 import { parkTurn } from './park-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
+import { endSandboxTime } from './sandbox-time.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -31,6 +32,7 @@ export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Commit
   if (log.row.sandbox_id !== args.sandboxId || log.row.status === 'terminated') {
     return { row: log.row, events: [], commands: [] }
   }
+  await endSandboxTime(db, args.sandboxId, args.now)
   // No launch has this nonce: what is still under way from the one that ended is nobody's.
   await db.updateTable('sandboxes').set({ state: 'lost', nonce: '' }).where('id', '=', args.sandboxId).execute()
   log.row.opened = null
@@ -50,6 +52,7 @@ export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Commit
     tools: resolveTools(agent.tools),
     newEventId: () => newId('sevt'),
     previews: {},
+    stopped: null,
   }
   const closing = new TurnLog(structuredClone(log.turn), context)
   cutTurn(closing, args.why)

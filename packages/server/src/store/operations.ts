@@ -19,7 +19,9 @@ import { loseSandbox } from './lose-sandbox.ts'
 import { markCheckpointDamaged } from './mark-damaged.ts'
 import * as meta from './meta.ts'
 import { parkSession } from './park-session.ts'
+import { listPausedSessions, resumeSession } from './pause-turn.ts'
 import * as requests from './requests.ts'
+import { noteSandboxTime, listSandboxTime } from './sandbox-time.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
 import { tellResting } from './tell-resting.ts'
@@ -42,18 +44,22 @@ export const operations = {
   archiveSession,
   commitCheckpoint,
   commitReports,
+  noteSandboxTime,
   createSession,
   deleteSession,
   deliverInput,
   forkSession,
   getCheckpointPlace,
   limitTurn,
+  listPausedSessions,
+  listSandboxTime,
   loseSandbox,
   markCheckpointDamaged,
   noteFilesChanged,
   noteFilesRestored,
   noteFilesSaved,
   releaseSandbox,
+  resumeSession,
   tellResting,
   parkSession,
   updateSession,

@@ -32,6 +32,7 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<vo
       nonce: args.nonce,
       state: 'starting',
       created_at: args.now,
+      counted_to: args.now,
     })
     .execute()
   await startLink(db, args.sessionId)
@@ -53,6 +54,7 @@ export interface RestartSandboxArgs {
   readonly epoch: number
   readonly sandboxId: string
   readonly nonce: string
+  readonly now: string
 }
 
 /** The session's sandbox, which is lost, is about to be started again on its own disk; its link starts at nought. */
@@ -65,7 +67,11 @@ export async function restartSandbox(db: Db, args: RestartSandboxArgs): Promise<
     .executeTakeFirstOrThrow()
   assertEpoch(session, args.epoch)
   const { sandboxId, nonce } = args
-  await db.updateTable('sandboxes').set({ nonce, state: 'starting' }).where('id', '=', sandboxId).execute()
+  await db
+    .updateTable('sandboxes')
+    .set({ nonce, state: 'starting', counted_to: args.now })
+    .where('id', '=', sandboxId)
+    .execute()
   const change =
     session.has_transcript === 0
       ? // The disk may have a conversation of which nothing was shipped; the CLI does not begin another by its name.

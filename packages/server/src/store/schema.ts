@@ -4,7 +4,7 @@ import type { CheckpointCause } from '../domain/checkpoint.ts'
 
 export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
 export type SandboxState = 'starting' | 'ready' | 'lost'
-export type InputState = 'queued' | 'delivered' | 'done'
+export type InputState = 'queued' | 'delivered' | 'paused' | 'done'
 
 export interface Database {
   meta: { key: string; value: string }
@@ -46,7 +46,9 @@ export interface Database {
     nonce: string
     state: SandboxState
     created_at: string
+    counted_to: string | null
   }
+  sandbox_time: { workspace_id: string; day: string; agent_id: string; session_id: string; ms: number }
   sessions: {
     ord: Generated<number>
     id: string
@@ -74,6 +76,7 @@ export interface Database {
     link_sent: number
     turn: string
     usage: string
+    budget: string | null
     lease_holder: string | null
     lease_until: string | null
     epoch: number
