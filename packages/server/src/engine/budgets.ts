@@ -52,8 +52,8 @@ export class BudgetTeller {
     }
   }
 
-  async #later(error: unknown): Promise<void> {
-    this.#deps.logger.warn({ err: error, session_id: this.#sessionId }, 'the gateway does not know the budget yet')
+  async #later(failure: unknown): Promise<void> {
+    this.#deps.logger.warn({ err: failure, session_id: this.#sessionId }, 'the gateway does not know the budget yet')
     await sleep(AGAIN_MS, undefined, { signal: this.#stopping }).catch(() => undefined)
   }
 }

@@ -19,7 +19,7 @@ import { toSessionConfig } from './session-config.ts'
 import type { Rests } from './rests.ts'
 import { SessionRest } from './session-rest.ts'
 import type { SessionFiles } from './session-files.ts'
-import { mayShowCall } from '../domain/turn/transcript-lines.ts'
+import { mayShowUsage } from '../domain/turn/may-show-usage.ts'
 import { TurnClock } from './turn-clock.ts'
 
 const MAX_QUEUED = 512
@@ -182,7 +182,7 @@ export class SessionActor {
       frames,
       acked: host.acked(this.#sessionId),
       previews: { ...this.#previews.ids },
-      usage: frames.some(({ report }) => mayEndTurn(report)) ? await this.#usage() : null,
+      usage: frames.some(({ report }) => mayShowUsage(report)) ? await this.#usage() : null,
       now: isoNow(this.#deps.clock),
     })
     this.#items.splice(0, frames.length)
@@ -280,29 +280,4 @@ function pauseAfter(failures: number): number {
 
 function toItem(event: Committed['events'][number]): FeedItem {
   return { kind: 'event', event }
-}
-
-/** May the commit of this report show the session's usage? */
-function mayEndTurn(report: Report): boolean {
-  switch (report.type) {
-    case 'message':
-      // A request that was refused ends the turn: why, the gateway says.
-      if (report.message['type'] === 'assistant') return typeof report.message['error'] === 'string'
-      if (report.message['type'] === 'result') return report.message['is_error'] === true
-      return report.message['type'] === 'system' && report.message['subtype'] === 'session_state_changed'
-    case 'tool_call':
-      return report.policy === 'always_ask' || report.name.startsWith('mcp__')
-    case 'model_request':
-      return report.phase === 'end'
-    case 'exited':
-    case 'refused':
-      return true
-    case 'transcript':
-      return mayShowCall(report.text)
-    case 'started':
-    case 'call_begins':
-      return false
-    default:
-      return report satisfies never
-  }
 }

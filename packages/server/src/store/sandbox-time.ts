@@ -93,5 +93,5 @@ export async function listSandboxTime(db: Db, args: TimeQuestion): Promise<{ key
   }
   for (const key of keys) query = query.groupBy(key).orderBy(key)
   const rows = await query.execute()
-  return rows.map((row) => ({ key: keys.map((key) => String(row[key])), ms: Number(row.ms) }))
+  return rows.map((row) => ({ key: keys.map((key) => row[key]), ms: row.ms }))
 }
