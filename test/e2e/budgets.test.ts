@@ -1,8 +1,12 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { usageOf } from '../harness/berth-api.ts'
 import type { ServerProcess } from '../harness/berth-server.ts'
 import { tool } from '../harness/message.ts'
 import { messagesOf, onlyOf } from '../harness/reading.ts'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 
@@ -30,11 +34,24 @@ const soon = (): AbortSignal => AbortSignal.timeout(90_000)
 const withoutEcho = (events: readonly { type: string }[]) =>
   events.map(({ type }) => type).filter((type) => type.startsWith('session.'))
 
+let held: AsyncDisposableStack
 let berth: TestBerth<ServerProcess>
+let configFile: string
 beforeAll(async () => {
-  berth = await startKillableBerth({ env: { BERTH_SANDBOX_HOUR_USD: '3600' } })
+  await using opened = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'bt-config-'))
+  opened.defer(() => rm(dir, { recursive: true }))
+  configFile = join(dir, 'berth.json')
+  await limitWorkspace('100')
+  berth = opened.use(await startKillableBerth({ env: { BERTH_SANDBOX_HOUR_USD: '3600', BERTH_CONFIG: configFile } }))
+  held = opened.move()
 })
-afterAll(() => berth[Symbol.asyncDispose]())
+afterAll(() => held.disposeAsync())
+
+/** From the next start on. */
+async function limitWorkspace(usdPerDay: string): Promise<void> {
+  await writeFile(configFile, JSON.stringify({ workspace_daily_limit: usdPerDay }))
+}
 
 async function killGateway(): Promise<void> {
   const pid = (await berth.traces.gateway())?.pid ?? 0
@@ -105,4 +122,45 @@ describe('a budget', () => {
     expect(sum?.sandbox?.seconds).toBeGreaterThan(1)
     expect(Number(sum?.sandbox?.cost_usd)).toBeCloseTo(sum?.sandbox?.seconds ?? 0, 3)
   }, 240_000)
+})
+
+describe('a workspace’s limit', () => {
+  test('stops every session of it, and those go on by themselves when it is raised, with what was queued', async () => {
+    const { sessions } = berth.client.beta
+    const before = Number((await usageOf(berth))[0]?.list_cost_usd ?? 0)
+    await limitWorkspace(String(before + 0.4))
+    await berth.server.restart()
+    const [one, two] = [await berth.createSession(), await berth.createSession({ budget: usd(900) })]
+    await using events = await berth.watch(one.id)
+    await berth.send(one.id, loop('One', 4))
+    await events.first('span.model_request_start')
+    await berth.send(one.id, ['Queued', '::text Had its turn.'])
+    expect((await events.turn(0, soon())).at(-1)).toMatchObject({ stop_reason: { type: 'budget_reached' } })
+    expect(berth.modelCalls('One')).toHaveLength(2)
+    const other = await berth.runTurn(two.id, loop('Two', 2), soon())
+    expect(onlyOf(other, 'session.status_idle').stop_reason).toEqual({ type: 'budget_reached' })
+    expect(berth.modelCalls('Two')).toHaveLength(0)
+
+    // While they rest, a sandbox may go; and their own budgets are no help.
+    await (await SessionSandbox.of(berth.traces, one.id)).kill({ disk: 'kept' })
+    await sessions.update(two.id, { budget: usd(950) })
+    await limitWorkspace('100')
+    await berth.server.restart()
+    for (const { id } of [one, two]) {
+      await waitUntil(
+        'the session has gone on',
+        async () =>
+          (await berth.list(id)).at(-1)?.type === 'session.status_idle' &&
+          messagesOf(await berth.list(id)).includes('All done.'),
+        soon(),
+      )
+    }
+    await waitUntil(
+      'what was queued had its turn',
+      async () => messagesOf(await berth.list(one.id)).length === 2,
+      soon(),
+    )
+    expect(messagesOf(await berth.list(one.id))).toEqual(['All done.', 'Had its turn.'])
+    expect([berth.modelCalls('One').length, berth.modelCalls('Two').length]).toEqual([4, 2])
+  }, 300_000)
 })

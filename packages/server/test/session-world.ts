@@ -147,6 +147,11 @@ export class SessionWorld {
     this.#keep(await this.#store.limitTurn({ ...this.#mine(), limit: 'turn_seconds' }))
   }
 
+  /** The limit is reached no more. */
+  async resume(): Promise<void> {
+    this.#keep(await this.#store.resumeSession(this.#mine()))
+  }
+
   async archive(): Promise<void> {
     try {
       this.#keep(await this.#store.archiveSession({ workspaceId, sessionId: this.id, now: this.#now() }))
@@ -170,7 +175,7 @@ export class SessionWorld {
 
   async commit(frames: readonly Frame[], epoch: number = this.#epoch): Promise<Committed | undefined> {
     if (this.#sandbox === undefined) return undefined
-    const rest = { sandboxId: this.#sandbox, nonce: this.#nonce, acked: 0, previews: {}, usage: null }
+    const rest = { sandboxId: this.#sandbox, nonce: this.#nonce, acked: 0, previews: {}, usage: usageOf(frames) }
     const committed = await this.#store.commitReports({ ...this.#mine(), ...rest, epoch, frames: [...frames] })
     this.#keep(committed)
     return committed
@@ -234,7 +239,8 @@ export class SessionWorld {
     for (let round = 0; round < 100; round++) {
       const { status } = await this.row()
       if (status === 'terminated') return
-      if (status === 'idle' && !(await this.#answer())) return
+      if (status === 'idle' && (await this.turn()).paused !== null) await this.resume()
+      else if (status === 'idle' && !(await this.#answer())) return
       await this.deliver()
       await this.takeInput()
       if (!(await this.runCalls())) await this.report([idle])
@@ -295,4 +301,12 @@ function endsInput(report: Report): boolean {
 export const idle: Report = {
   type: 'message',
   message: { type: 'system', subtype: 'session_state_changed', state: 'idle' },
+}
+
+/** The gateway says that it has refused when the CLI reports that a request was not paid for. */
+function usageOf(frames: readonly Frame[]): { models: []; stopped: 'workspace_limit' } | null {
+  const isRefused = frames.some(
+    ({ report }) => report.type === 'message' && report.message['error'] === 'billing_error',
+  )
+  return isRefused ? { models: [], stopped: 'workspace_limit' } : null
 }

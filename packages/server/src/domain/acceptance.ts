@@ -57,7 +57,7 @@ export function checkMessage(now: SessionSituation): void {
       `the session waits for an answer to ${ids}; answer or interrupt before sending a user.message`,
     )
   }
-  if (now.status === 'idle' && (now.stopReason?.type === 'budget_reached' || now.isBudgetReached)) {
+  if (now.status === 'idle' && (now.turn.paused !== null || now.isBudgetReached)) {
     throw new BerthError(
       'invalid_request',
       `the session has reached its budget; until that is raised or removed it takes only ${atBudget}`,

@@ -70,6 +70,6 @@ export function changedBudget(
 }
 
 /** May a turn that was paused for this reason go on, as far as the session itself says? A workspace's limit is looked at elsewhere. */
-export function mayGoOn(why: Stopped | null, session: Spending, now: Date): boolean {
+export function mayGoOn(why: Stopped, session: Spending, now: Date): boolean {
   return why !== 'unpriced_model' && !isBudgetReached(session, now)
 }

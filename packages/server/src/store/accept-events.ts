@@ -80,7 +80,7 @@ async function acceptInterrupt(
 ): Promise<SessionEvent | undefined> {
   const { situation } = log
   checkInterrupt(situation, params.session_thread_id ?? null, log.row.thread_id)
-  if (situation.status === 'idle' && situation.stopReason?.type === 'budget_reached') return undefined
+  if (situation.status === 'idle' && log.turn.paused !== null) return undefined
   const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
   log.addQueued(event)
   await log.process(event.id)

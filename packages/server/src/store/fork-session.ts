@@ -154,8 +154,7 @@ async function findRest(db: Db, sessionId: string, place: number): Promise<Rest 
   const { stop_reason } = idle.parse(JSON.parse(last.body))
   if (stop_reason.type === 'requires_action') return undefined
   return {
-    // What paused the other one's turn does not come along: the fork begins behind it.
-    stopReason: JSON.stringify(stop_reason.type === 'budget_reached' ? { type: 'end_turn' } : stop_reason),
+    stopReason: JSON.stringify(stop_reason),
     place: last.place ?? 0,
     transcripts: toTranscriptSizes({ transcripts: last.transcripts ?? '{}' }),
   }

@@ -1,7 +1,6 @@
 /** A turn that rests because no model request may be made for it, and goes on when one may. */
 import { randomUUID } from 'node:crypto'
 import { mayGoOn } from '../domain/budget.ts'
-import { isPaused } from '../domain/session.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import { type Committed, SessionLog, type SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -20,11 +19,10 @@ const MAX_LISTED = 1_000
 /** Answers false, and has changed nothing, where the turn ended otherwise. What was queued behind it waits with it. */
 export async function pauseTurn(db: Db, log: SessionLog): Promise<boolean> {
   const { paused, interrupted } = log.turn
-  const held = await inputIn(db, log.row.id, 'paused')
-  // The agent has worked by itself, behind the turn that rests.
-  const why = interrupted ? null : (paused ?? (held === undefined ? null : 'budget'))
-  if (why === null) return false
-  log.turn = { ...freshTurn, paused: why }
+  // An interrupt ends what goes on now; what rested before the agent began to work by itself rests on.
+  const isHeld = (await inputIn(db, log.row.id, 'paused')) !== undefined
+  if (paused === null || (interrupted && !isHeld)) return false
+  log.turn = { ...freshTurn, paused }
   log.row.failures = 0
   await setState(db, log.row.id, { from: 'delivered', to: 'paused' })
   log.toIdle({ type: 'budget_reached' })
@@ -33,8 +31,8 @@ export async function pauseTurn(db: Db, log: SessionLog): Promise<boolean> {
 
 /** The turn that rests goes on, if it may; where none rests, the next input may come. */
 export async function resumeTurn(db: Db, log: SessionLog): Promise<void> {
-  if (log.row.status !== 'idle' || !isPaused(log.row)) return
-  if (!mayGoOn(log.turn.paused, log.row, new Date(log.now))) return
+  const { paused } = log.turn
+  if (log.row.status !== 'idle' || paused === null || !mayGoOn(paused, log.row, new Date(log.now))) return
   log.turn = freshTurn
   const held = await inputIn(db, log.row.id, 'paused')
   if (held?.is_taken === 1) {
@@ -42,9 +40,7 @@ export async function resumeTurn(db: Db, log: SessionLog): Promise<void> {
     await db.updateTable('inputs').set(again).where('event_id', '=', held.event_id).execute()
   }
   await setState(db, log.row.id, { from: 'paused', to: 'queued' })
-  if ((await inputIn(db, log.row.id, 'queued')) === undefined)
-    log.row.stop_reason = JSON.stringify({ type: 'end_turn' })
-  else log.toRunning()
+  if ((await inputIn(db, log.row.id, 'queued')) !== undefined) log.toRunning()
 }
 
 /** The same for a session that nobody has changed. Nothing where it does not rest, or may not go on. */

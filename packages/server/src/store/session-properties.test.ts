@@ -56,6 +56,7 @@ const reported = fc.constantFrom(
   'unstartable',
   'closed',
   'refused',
+  'unpaid',
   'take',
 )
 type Reported = typeof reported extends fc.Arbitrary<infer T> ? T : never
@@ -68,7 +69,16 @@ const step = fc.oneof(
     arbitrary: fc.record({ report: fc.array(reported, { minLength: 1, maxLength: 4 }), again: fc.nat({ max: 3 }) }),
   },
   { weight: 3, arbitrary: fc.constantFrom('ship' as const, 'beginCall' as const, 'runCalls' as const) },
-  { weight: 1, arbitrary: fc.constantFrom('lose' as const, 'park' as const, 'limit' as const, 'takeOver' as const) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      'lose' as const,
+      'park' as const,
+      'limit' as const,
+      'takeOver' as const,
+      'resume' as const,
+    ),
+  },
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
@@ -248,6 +258,10 @@ function toReport(world: SessionWorld, kind: Exclude<Reported, 'take'>, calls: O
       return { ...exited, reason: 'start_failed' }
     case 'closed':
       return { ...exited, reason: 'closed' }
+    case 'unpaid': {
+      const message = { id: 'msg', model: '<synthetic>', content: [{ type: 'text', text: 'API Error: 402' }] }
+      return { type: 'message', message: { type: 'assistant', error: 'billing_error', message } }
+    }
     case 'refused':
       return { type: 'refused', command: 'input', detail: 'no' }
     default:
