@@ -144,6 +144,7 @@ describe('a workspace’s limit', () => {
     // While they rest, a sandbox may go; and their own budgets are no help.
     await (await SessionSandbox.of(berth.traces, one.id)).kill({ disk: 'kept' })
     await sessions.update(two.id, { budget: usd(950) })
+    expect((await sessions.retrieve(two.id)).status).toBe('idle')
     await limitWorkspace('100')
     await berth.server.restart()
     for (const { id } of [one, two]) {

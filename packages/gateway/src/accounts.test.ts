@@ -54,22 +54,22 @@ test.each(Array.from({ length: 40 }, (_, seed) => [seed]))(
       spent += cost
       one?.settle(cost)
     }
+    const count = { left: 50 }
     const requests = Array.from({ length: 50 }, async () => {
       try {
         open.push(await all.reserve(payer, asking()))
       } catch {
         refused += 1
         expect(spent).toBeGreaterThanOrEqual(limit)
+      } finally {
+        count.left -= 1
       }
     })
-    const done = Promise.all(requests)
-    let isDone = false
-    void done.then(() => (isDone = true))
-    while (!isDone || open.length > 0) {
-      await Promise.resolve()
+    while (count.left > 0 || open.length > 0) {
       await new Promise((resolve) => setImmediate(resolve))
       if (open.length > 0) settleOne()
     }
+    await Promise.all(requests)
     expect(refused).toBeGreaterThan(0)
     expect(spent).toBeGreaterThanOrEqual(limit)
     expect(spent).toBeLessThanOrEqual(limit + BOUND)

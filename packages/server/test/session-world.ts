@@ -303,6 +303,16 @@ export const idle: Report = {
   message: { type: 'system', subtype: 'session_state_changed', state: 'idle' },
 }
 
+/** A model request was refused because of what it would cost. */
+export const unpaid: Report = {
+  type: 'message',
+  message: {
+    type: 'assistant',
+    error: 'billing_error',
+    message: { id: 'msg', model: '<synthetic>', content: [{ type: 'text', text: 'API Error: 402' }] },
+  },
+}
+
 /** The gateway says that it has refused when the CLI reports that a request was not paid for. */
 function usageOf(frames: readonly Frame[]): { models: []; stopped: 'workspace_limit' } | null {
   const isRefused = frames.some(

@@ -1,5 +1,5 @@
 /** What a session may cost at list prices, and what it has cost so far. */
-import type { SessionBudget, Stopped } from '@berth/protocol'
+import type { SessionBudget } from '@berth/protocol'
 import { budget as budgetSchema, type Budget } from '@berth/protocol/api/money'
 import { fromCents, runningCostOf } from '@berth/protocol/list-cost'
 import { listPrices, type Prices, pricesOf } from '@berth/protocol/prices'
@@ -67,9 +67,4 @@ export function changedBudget(
     throw invalid('budget.max_list_cost.amount', 'is not more than the session has cost already', 'budget_not_raised')
   }
   return wanted
-}
-
-/** May a turn that was paused for this reason go on, as far as the session itself says? A workspace's limit is looked at elsewhere. */
-export function mayGoOn(why: Stopped, session: Spending, now: Date): boolean {
-  return why !== 'unpriced_model' && !isBudgetReached(session, now)
 }

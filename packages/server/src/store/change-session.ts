@@ -36,7 +36,8 @@ export async function updateSession(db: Db, args: UpdateSessionArgs): Promise<Co
     ...(agent === undefined ? {} : { agent }),
     ...(budget === undefined ? {} : { budget }),
   })
-  if (budget !== undefined) await resumeTurn(db, log)
+  // A limit of the workspace is not raised with it.
+  if (budget !== undefined && log.turn.paused !== 'workspace_limit') await resumeTurn(db, log)
   return log.save()
 }
 

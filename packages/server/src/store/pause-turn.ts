@@ -1,6 +1,6 @@
 /** A turn that rests because no model request may be made for it, and goes on when one may. */
 import { randomUUID } from 'node:crypto'
-import { mayGoOn } from '../domain/budget.ts'
+import { isBudgetReached } from '../domain/budget.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import { type Committed, SessionLog, type SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -29,10 +29,12 @@ export async function pauseTurn(db: Db, log: SessionLog): Promise<boolean> {
   return true
 }
 
-/** The turn that rests goes on, if it may; where none rests, the next input may come. */
+/**
+ * The turn that rests goes on, and what is queued behind it; nothing where the session has cost all that it may. That no other limit stands
+ * in the way is for the caller to know: the gateway would refuse it again.
+ */
 export async function resumeTurn(db: Db, log: SessionLog): Promise<void> {
-  const { paused } = log.turn
-  if (log.row.status !== 'idle' || paused === null || !mayGoOn(paused, log.row, new Date(log.now))) return
+  if (log.row.status !== 'idle' || log.turn.paused === null || isBudgetReached(log.row, new Date(log.now))) return
   log.turn = freshTurn
   const held = await inputIn(db, log.row.id, 'paused')
   if (held?.is_taken === 1) {
@@ -43,7 +45,7 @@ export async function resumeTurn(db: Db, log: SessionLog): Promise<void> {
   if ((await inputIn(db, log.row.id, 'queued')) !== undefined) log.toRunning()
 }
 
-/** The same for a session that nobody has changed. Nothing where it does not rest, or may not go on. */
+/** The same for a session that nobody has changed. */
 export async function resumeSession(
   db: Db,
   args: { readonly sessionId: string; readonly epoch: number; readonly now: string },

@@ -9,7 +9,7 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Invariants } from '../../test/session-invariants.ts'
 import { makePlaces, type Places, policies } from '../../test/session-places.ts'
-import { idle, SessionWorld, type Stored } from '../../test/session-world.ts'
+import { idle, SessionWorld, type Stored, unpaid } from '../../test/session-world.ts'
 import { openSqliteStore } from './sqlite/open.ts'
 
 let dir: string
@@ -258,10 +258,8 @@ function toReport(world: SessionWorld, kind: Exclude<Reported, 'take'>, calls: O
       return { ...exited, reason: 'start_failed' }
     case 'closed':
       return { ...exited, reason: 'closed' }
-    case 'unpaid': {
-      const message = { id: 'msg', model: '<synthetic>', content: [{ type: 'text', text: 'API Error: 402' }] }
-      return { type: 'message', message: { type: 'assistant', error: 'billing_error', message } }
-    }
+    case 'unpaid':
+      return unpaid
     case 'refused':
       return { type: 'refused', command: 'input', detail: 'no' }
     default:
