@@ -1,4 +1,5 @@
 /** A session on a real store, with everything that can happen to it as one step each: what clients send, what a runner reports, what is lost. */
+import { idle, usageOf } from './reports.ts'
 import { listPrices } from '@berth/protocol/prices'
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
@@ -296,27 +297,4 @@ export class SessionWorld {
 /** The CLI has done with its input, or is gone. */
 function endsInput(report: Report): boolean {
   return report === idle || report.type === 'exited' || report.type === 'refused'
-}
-
-export const idle: Report = {
-  type: 'message',
-  message: { type: 'system', subtype: 'session_state_changed', state: 'idle' },
-}
-
-/** A model request was refused because of what it would cost. */
-export const unpaid: Report = {
-  type: 'message',
-  message: {
-    type: 'assistant',
-    error: 'billing_error',
-    message: { id: 'msg', model: '<synthetic>', content: [{ type: 'text', text: 'API Error: 402' }] },
-  },
-}
-
-/** The gateway says that it has refused when the CLI reports that a request was not paid for. */
-function usageOf(frames: readonly Frame[]): { models: []; stopped: 'workspace_limit' } | null {
-  const isRefused = frames.some(
-    ({ report }) => report.type === 'message' && report.message['error'] === 'billing_error',
-  )
-  return isRefused ? { models: [], stopped: 'workspace_limit' } : null
 }

@@ -9,7 +9,8 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Invariants } from '../../test/session-invariants.ts'
 import { makePlaces, type Places, policies } from '../../test/session-places.ts'
-import { idle, SessionWorld, type Stored, unpaid } from '../../test/session-world.ts'
+import { SessionWorld, type Stored } from '../../test/session-world.ts'
+import { idle, unpaid } from '../../test/reports.ts'
 import { openSqliteStore } from './sqlite/open.ts'
 
 let dir: string
