@@ -72,6 +72,8 @@ async function openRoute(upstreamUrl: string, signal: AbortSignal): Promise<Rout
   await mkdir(join(dir, 'gw'))
   await client.route('sesn_bench', {
     workspace_id: 'bench',
+    agent_id: 'agent',
+    budget: null,
     socket_path: socketPath,
     owner_uid: process.getuid?.() ?? 0,
     models: null,

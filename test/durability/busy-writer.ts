@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { LedgerDatabase } from '@berth/gateway/ledger-database'
 import { createAgentBody } from '@berth/protocol/api/agent'
 import { createEnvironmentBody } from '@berth/protocol/api/environment'
+import { listPrices } from '@berth/protocol/prices'
 import { newAgent } from '@berth/server/domain/agent'
 import { newEnvironment } from '@berth/server/domain/environment'
 import { newId } from '@berth/server/domain/ids'
@@ -29,7 +30,7 @@ async function newSession(store: Store): Promise<string> {
   const body = newEnvironment(createEnvironmentBody.parse({ name: 'e' }))
   await store.createEnvironment({ workspaceId, id: environment, body, now: now() })
   const session = { agent, environment_id: environment }
-  await store.createSession({ id, threadId: newId('sthr'), workspaceId, body: session, now: now() })
+  await store.createSession({ id, threadId: newId('sthr'), workspaceId, body: session, prices: listPrices, now: now() })
   return id
 }
 
@@ -51,7 +52,19 @@ async function meter(ledger: LedgerDatabase): Promise<void> {
     const cache = { cache_creation_5m_input_tokens: 0, cache_creation_1h_input_tokens: 0 }
     const model = { upstream_request_id: null, model_asked: 'm', model_served: 'm', status: 200 }
     const times = { started_at: now(), ended_at: now(), outcome: 'ok' as const }
-    ledger.write([{ id, session_id: 's', workspace_id: workspaceId, ...counts, ...cache, ...model, ...times }])
+    ledger.write([
+      {
+        id,
+        session_id: 's',
+        agent_id: 'a',
+        list_cost: 1,
+        workspace_id: workspaceId,
+        ...counts,
+        ...cache,
+        ...model,
+        ...times,
+      },
+    ])
     say({ kind: 'metered', id })
     await new Promise((resolve) => setTimeout(resolve, 5))
   }

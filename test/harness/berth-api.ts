@@ -2,6 +2,7 @@
 import { checkpoint, type Checkpoint, forkedSession, type ForkedSession } from '@berth/protocol/api/checkpoint'
 import { sessionFileList, type SessionFileList } from '@berth/protocol/api/file'
 import { pageOf } from '@berth/protocol/api/page'
+import { usageEntry, type UsageEntry } from '@berth/protocol/api/usage'
 
 /** A whole Berth, as its key's holder reaches it. */
 interface Reachable {
@@ -47,4 +48,8 @@ export async function filesOf(berth: Reachable, id: string, path: string): Promi
 
 export function contentPath(id: string, path: string): string {
   return `/berth/v1/sessions/${id}/files/content?${new URLSearchParams({ path }).toString()}`
+}
+
+export async function usageOf(berth: Reachable, query: Readonly<Record<string, string>> = {}): Promise<UsageEntry[]> {
+  return pageOf(usageEntry).parse(await json(berth, `/berth/v1/usage?${new URLSearchParams(query).toString()}`)).data
 }

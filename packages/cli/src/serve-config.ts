@@ -5,6 +5,7 @@ import { type Setting, type SettingName, settings } from '@berth/server/settings
 import { type Command, Option } from 'commander'
 import type { Context } from './context.ts'
 import { CommandError, exit } from './exit.ts'
+import { meteringOf } from './metering.ts'
 import type { StartConfig } from './start.ts'
 
 /** What was on the command line, by setting. */
@@ -36,7 +37,7 @@ export function serveConfig(options: ServeOptions, { env }: Context): ServeConfi
     const path = configFile({ flags, env })
     const file = path === undefined ? undefined : { path, text: readConfigFile(path) }
     const config = loadConfig({ flags, env, file, isRoot: process.getuid?.() === 0 })
-    return { ...config, upstream: upstreamOf(config) }
+    return { ...config, upstream: upstreamOf(config), metering: meteringOf(config) }
   } catch (error) {
     if (!isBerthError(error)) throw error
     throw new CommandError(error.message, exit.usage)

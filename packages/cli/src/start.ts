@@ -7,12 +7,13 @@ import { openGatewayClient, type GatewayClient } from '@berth/protocol/gateway-c
 import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import { findRuntime } from '@berth/sandbox/oci/runtime'
 import { startScriptedModel } from '@berth/scripted-model'
-import { claimDataDir, newKey, startServer } from '@berth/server'
+import { claimDataDir, newKey, type ServerOptions, startServer } from '@berth/server'
 import type { Config } from '@berth/server/config'
 import { settings } from '@berth/server/settings'
 import type { Logger } from 'pino'
 import { apiKeyPath, readApiKey, writeApiKey } from './api-key-file.ts'
 import { keepGateway } from './keep-gateway.ts'
+import { costsOf, meteringEnv, type MeteringConfig } from './metering.ts'
 import { hostPrograms, ociOptions } from './programs.ts'
 
 export interface StartConfig {
@@ -32,6 +33,8 @@ export interface StartConfig {
   readonly ports?: Config['ports']
   readonly checkpointsPerSession?: number
   readonly warmSandboxes?: number
+  /** Default: list prices, no limits. */
+  readonly metering?: MeteringConfig
 }
 
 export interface StartOptions {
@@ -57,10 +60,9 @@ interface ApiKey {
   readonly path: string
 }
 
-type Given = Pick<StartConfig, 'checkpointsPerSession' | 'warmSandboxes' | 'ports'>
-
-function givenOf({ checkpointsPerSession, warmSandboxes, ports }: StartConfig): Given {
+function givenOf({ checkpointsPerSession, metering, ports, warmSandboxes }: StartConfig): Partial<ServerOptions> {
   return {
+    ...(metering === undefined ? {} : { costs: costsOf(metering) }),
     ...(warmSandboxes === undefined ? {} : { warmSandboxes }),
     ...(checkpointsPerSession === undefined ? {} : { checkpointsPerSession }),
     ...(ports === undefined ? {} : { ports }),
@@ -75,7 +77,8 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   await using opened = new AsyncDisposableStack()
   opened.use(await claimDataDir(config.dataDir))
   const apiKey = await prepareKey(config)
-  const env = config.model === 'scripted' ? await scriptedUpstream(config.dataDir, opened) : config.upstream
+  const upstream = config.model === 'scripted' ? await scriptedUpstream(config.dataDir, opened) : config.upstream
+  const env = { ...upstream, ...(config.metering === undefined ? {} : meteringEnv(config.metering)) }
   const { node } = hostPrograms()
   const state = join(config.dataDir, 'gateway')
   const keeper = opened.use(await keepGateway({ state, env, node }, { logger, signal }))

@@ -95,6 +95,8 @@ export class Admission implements AsyncDisposable {
       job?.resolve({
         body: Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength),
         model: answer.model,
+        answering: answer.answering,
+        maxTokens: answer.maxTokens,
         stream: answer.stream,
       })
     this.#next()

@@ -10,8 +10,14 @@ export const toAdmitWorker = z.object({
 })
 export type ToAdmitWorker = z.infer<typeof toAdmitWorker>
 
+const admitted = {
+  model: z.string(),
+  answering: z.array(z.string()).nullable(),
+  maxTokens: z.int().nonnegative(),
+  stream: z.boolean(),
+}
 export const fromAdmitWorker = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('admitted'), body: bytes, model: z.string(), stream: z.boolean() }),
+  z.object({ type: z.literal('admitted'), body: bytes, ...admitted }),
   z.object({ type: z.literal('refused'), status: z.int(), message: z.string() }),
   z.object({ type: z.literal('failed'), message: z.string() }),
 ])

@@ -7,12 +7,8 @@ import { Refusal } from './refusal.ts'
 function examine(data: unknown): FromAdmitWorker {
   try {
     const { bytes, endpoint, policy } = toAdmitWorker.parse(data)
-    const { body, model, stream } = admit(
-      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-      endpoint,
-      policy,
-    )
-    return { type: 'admitted', body, model, stream }
+    const { body, ...rest } = admit(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), endpoint, policy)
+    return { type: 'admitted', body, ...rest, answering: rest.answering === null ? null : [...rest.answering] }
   } catch (error) {
     if (error instanceof Refusal) return { type: 'refused', status: error.status, message: error.message }
     return { type: 'failed', message: String(error) }

@@ -19,6 +19,10 @@ export type Endpoint = 'messages' | 'count_tokens'
 export interface Admitted {
   readonly body: Buffer
   readonly model: string
+  /** Whichever may answer; null: any. */
+  readonly answering: readonly string[] | null
+  /** 0 where nothing is made. */
+  readonly maxTokens: number
   readonly stream: boolean
 }
 
@@ -101,7 +105,7 @@ export function admit(bytes: Buffer, endpoint: Endpoint, policy: Policy): Admitt
   }
   const given = read(request, json, 'body')
   if (endpoint === 'messages' && given.max_tokens === undefined) throw new Refusal(400, 'max_tokens: is required')
-  checkModels(given, policy)
+  const answering = checkModels(given, policy)
   given.context_management?.edits?.forEach((each, index) => read(edit, each, `context_management.edits.${index}`))
   given.safeguards?.forEach((each, index) => read(safeguard, each, `safeguards.${index}`))
   const tools = given.tools?.map((each, index) => readTool(each, `tools.${index}`, policy))
@@ -118,7 +122,13 @@ export function admit(bytes: Buffer, endpoint: Endpoint, policy: Policy): Admitt
     ...(system === undefined ? {} : { system }),
     ...(tools === undefined ? {} : { tools }),
   }
-  return { body: Buffer.from(JSON.stringify(body)), model: given.model, stream: given.stream === true }
+  return {
+    body: Buffer.from(JSON.stringify(body)),
+    model: given.model,
+    answering,
+    maxTokens: given.max_tokens ?? 0,
+    stream: given.stream === true,
+  }
 }
 
 function readContent(given: string | unknown[], at: string, policy: Policy): unknown {
@@ -152,13 +162,16 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-function checkModels(body: ModelRequest, policy: Policy): void {
+/** Answers the models that may answer, or null for any. */
+function checkModels(body: ModelRequest, policy: Policy): string[] | null {
   checkModel(body.model, policy)
   if (body.fallbacks === 'default' && policy.models !== null) {
     throw new Refusal(400, 'fallbacks: "default" is not allowed where the models are limited')
   }
-  if (!Array.isArray(body.fallbacks)) return
-  body.fallbacks.forEach((each, index) => checkModel(read(fallback, each, `fallbacks.${index}`).model, policy))
+  if (body.fallbacks === 'default') return null
+  const fallbacks = (body.fallbacks ?? []).map((each, index) => read(fallback, each, `fallbacks.${index}`).model)
+  for (const model of fallbacks) checkModel(model, policy)
+  return [body.model, ...fallbacks]
 }
 
 function checkModel(model: string, policy: Policy): void {

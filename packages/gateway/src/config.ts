@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { BerthError } from '@berth/protocol/error'
 import { z } from 'zod'
+import type { Metering } from './metering.ts'
 
 export interface UpstreamConfig {
   readonly baseUrl: URL
@@ -45,9 +46,9 @@ export function readUpstreamConfig(env: Readonly<Record<string, string | undefin
 }
 
 /** `upstream` of the gateway's health: equal for equal settings, and tells nothing of the key. */
-export function fingerprint(config: UpstreamConfig): string {
+export function fingerprint(config: UpstreamConfig, metering: Metering): string {
   const { baseUrl, apiKey, socketPath, connectTimeoutMs, idleTimeoutMs } = config
-  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs]
+  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs, metering]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 

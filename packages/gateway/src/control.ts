@@ -1,8 +1,16 @@
 import { chmod, rename, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { BerthError, errorCodes, isBerthError } from '@berth/protocol/error'
-import { type GatewayHealth, sessionRoute, type SessionUsage } from '@berth/protocol/gateway'
+import {
+  budgetChange,
+  type GatewayHealth,
+  sessionRoute,
+  type SessionUsage,
+  type UsageGroups,
+  usageQuestion,
+} from '@berth/protocol/gateway'
 import { z } from 'zod'
+import type { Accounts } from './accounts.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { checkId, type Routes } from './routes.ts'
@@ -12,6 +20,7 @@ const MAX_BODY = 1024 * 1024
 export interface ControlParts {
   readonly routes: Routes
   readonly ledger: Ledger
+  readonly accounts: Accounts
   readonly logger: Logger
   readonly health: () => GatewayHealth
   readonly shutdown: () => void
@@ -19,7 +28,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage
+  readonly body?: GatewayHealth | SessionUsage | UsageGroups
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -77,26 +86,37 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
     parts.shutdown()
     return { status: 202 }
   }
-  const [, method, id, usage] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage)?$/.exec(call) ?? []
-  if (id !== undefined) {
-    checkId(id)
-    if (method === 'PUT' && usage === undefined) {
-      await parts.routes.put(id, await readRoute(request))
+  if (call === 'POST /usage') {
+    return { status: 200, body: await parts.ledger.groups(await readBody(request, usageQuestion.strict())) }
+  }
+  const [, verb, id, what = ''] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage|\/budget)?$/.exec(call) ?? []
+  if (id === undefined) throw new BerthError('not_found', 'The gateway has no such route')
+  checkId(id)
+  switch (`${verb} ${what}`) {
+    case 'PUT ':
+      await parts.routes.put(id, await readBody(request, sessionRoute.strict()))
       return { status: 204 }
-    }
-    if (method === 'DELETE' && usage === undefined) {
+    case 'DELETE ':
       await parts.routes.remove(id)
       return { status: 204 }
-    }
-    if (method === 'GET' && usage !== undefined) {
-      return { status: 200, body: { session_id: id, models: await parts.ledger.usage(id) } }
-    }
+    case 'PUT /budget':
+      await parts.routes.setBudget(id, (await readBody(request, budgetChange.strict())).budget)
+      return { status: 204 }
+    case 'GET /usage':
+      return { status: 200, body: await usageOf(parts, id) }
+    default:
+      throw new BerthError('not_found', 'The gateway has no such route')
   }
-  throw new BerthError('not_found', 'The gateway has no such route')
 }
 
-async function readRoute(request: IncomingMessage): Promise<z.infer<typeof sessionRoute>> {
-  const parsed = sessionRoute.strict().safeParse(await readJson(request))
+async function usageOf({ routes, ledger, accounts }: ControlParts, id: string): Promise<SessionUsage> {
+  const payer = routes.payer(id)
+  const stopped = payer === undefined ? null : await accounts.stoppedOf(payer)
+  return { session_id: id, models: await ledger.usage(id), stopped }
+}
+
+async function readBody<S extends z.ZodType>(request: IncomingMessage, schema: S): Promise<z.output<S>> {
+  const parsed = schema.safeParse(await readJson(request))
   if (parsed.success) return parsed.data
   throw new BerthError('invalid_request', z.prettifyError(parsed.error))
 }

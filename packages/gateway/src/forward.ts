@@ -3,22 +3,19 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { z } from 'zod'
 import type { Admitted, Endpoint } from './admit.ts'
 import { toSandbox, toUpstream } from './headers.ts'
-import type { Ledger } from './ledger.ts'
-import type { Logger } from './logger.ts'
-import { type Asked, RequestRecord } from './record.ts'
+import { type Asked, RequestRecord, type RecordParts } from './record.ts'
 import { Refusal } from './refusal.ts'
 import type { Upstream } from './upstream.ts'
-import { nothingSeen, readAnswer, UsageScanner } from './usage-scanner.ts'
+import { nothingSeen, readAnswer, type Seen, seenOfCut, UsageScanner } from './usage-scanner.ts'
 
 /** An answer that is not streamed is held whole until its row is on disk. */
 const MAX_ANSWER = 32 * 1024 * 1024
 const MAX_ERROR = 64 * 1024
+/** How often the row of an answer that goes on is brought up to date: a gateway that dies loses no more than that of it. */
+const SAW_EVERY_MS = 1_000
 
-export interface ForwardParts {
+export interface ForwardParts extends RecordParts {
   readonly upstream: Upstream
-  readonly ledger: Ledger
-  readonly logger: Logger
-  readonly now: () => Date
   readonly scrub: (text: string) => string
 }
 
@@ -50,9 +47,11 @@ export async function forward(parts: ForwardParts, call: Call): Promise<void> {
   const relay = new Relay(parts, call, record, timer)
   try {
     const signal = AbortSignal.any([call.signal, timeout.signal])
-    await relay.answer(await parts.upstream.send({ target: call.target, headers, body }, signal), signal)
+    const sent = () => (relay.isSent = true)
+    await relay.answer(await parts.upstream.send({ target: call.target, headers, body, sent }, signal), signal)
   } catch (error) {
-    await record?.settle(call.response.headersSent || call.signal.aborted ? 'cut' : 'error', relay.seen)
+    const isCut = call.response.headersSent || call.signal.aborted
+    await record?.settle(isCut ? 'cut' : 'error', isCut ? relay.seenOfCut() : relay.seen)
     throw timeout.signal.aborted ? timeout.signal.reason : error
   } finally {
     clearTimeout(timer)
@@ -75,6 +74,9 @@ class Relay {
   readonly #record: RequestRecord | undefined
   readonly #idle: NodeJS.Timeout
   seen = nothingSeen()
+  /** The model API has the whole request. */
+  isSent = false
+  #scanner: UsageScanner | undefined
 
   constructor(parts: ForwardParts, call: Call, record: RequestRecord | undefined, idle: NodeJS.Timeout) {
     this.#parts = parts
@@ -94,6 +96,12 @@ class Relay {
     throw this.#unusable(answer, 'neither JSON nor a stream')
   }
 
+  /** Nothing that the model API has done is for free because the sandbox did not wait for its end. */
+  seenOfCut(): Seen {
+    const promptBytes = this.isSent ? this.#call.admitted.body.length : 0
+    return seenOfCut(this.seen, { promptBytes, tokens: this.#scanner?.passedTokens ?? 0 })
+  }
+
   #unusable(answer: IncomingMessage, what: string): Refusal {
     answer.destroy()
     return new Refusal(502, `The model API answered with ${what}`)
@@ -102,7 +110,9 @@ class Relay {
   async #stream(answer: IncomingMessage, signal: AbortSignal): Promise<void> {
     const { response } = this.#call
     const scanner = new UsageScanner()
+    this.#scanner = scanner
     this.seen = scanner.seen
+    let sawAt = this.#parts.now().getTime()
     response.writeHead(200, toSandbox(answer.headers))
     response.flushHeaders()
     for await (const chunk of answer) {
@@ -110,13 +120,18 @@ class Relay {
       this.#idle.refresh()
       const startedBefore = scanner.started
       const end = scanner.scan(chunk)
-      if (scanner.started && !startedBefore) this.#record?.saw(scanner.seen)
+      const at = this.#parts.now().getTime()
+      const isFirst = scanner.started && !startedBefore
+      if (isFirst || Math.abs(at - sawAt) >= SAW_EVERY_MS) {
+        sawAt = at
+        this.#record?.saw(isFirst ? scanner.seen : this.seenOfCut())
+      }
       await write(response, chunk.subarray(0, end), signal)
       if (end === undefined) continue
       await this.#record?.settle(scanner.end === 'error' ? 'error' : 'ok', scanner.seen)
       await write(response, chunk.subarray(end), signal)
     }
-    await this.#record?.settle('cut', scanner.seen)
+    await this.#record?.settle('cut', this.seenOfCut())
     if (scanner.unread > 0) this.#parts.logger.warn({ request: this.#call.id, events: scanner.unread }, 'usage unread')
     response.end()
   }

@@ -1,3 +1,4 @@
+import { GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { rm, stat } from 'node:fs/promises'
@@ -40,7 +41,7 @@ async function routed(gateway: RunningGateway, id: string): Promise<string> {
 describe('control', () => {
   test('routes, changes and removes sessions; each as often as you like', async () => {
     await using gateway = await runGateway(state, env)
-    expect(await gateway.client.health()).toMatchObject({ protocol: 1, pid: gateway.pid, sessions: 0 })
+    expect(await gateway.client.health()).toMatchObject({ protocol: GATEWAY_PROTOCOL, pid: gateway.pid, sessions: 0 })
     const route = await makeRoute(directory.path, 'a')
     await gateway.client.route('a', route)
     const before = (await stat(route.socket_path)).ino

@@ -3,10 +3,12 @@ import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type GatewayHealth, GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
 import { Admission } from './admission.ts'
+import { Accounts } from './accounts.ts'
 import { BodyBudget } from './body.ts'
 import { fingerprint, scrubber, type UpstreamConfig } from './config.ts'
 import { Control } from './control.ts'
 import { Ledger } from './ledger.ts'
+import type { Metering } from './metering.ts'
 import { lockState } from './lock.ts'
 import type { Logger } from './logger.ts'
 import { Routes } from './routes.ts'
@@ -21,6 +23,7 @@ export interface GatewayOptions {
   /** State directory; made when missing. One gateway at a time has it. */
   readonly state: string
   readonly upstream: UpstreamConfig
+  readonly metering: Metering
   readonly logger: Logger
   readonly now: () => Date
   readonly version: string
@@ -44,7 +47,7 @@ export interface Gateway extends AsyncDisposable {
 
 /** Throws `conflict` when the state directory is in use. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
-  const { state, logger, now } = options
+  const { state, logger, now, metering } = options
   await mkdir(state, { recursive: true, mode: 0o700 })
   await chmod(state, 0o700)
   await using parts = new AsyncDisposableStack()
@@ -54,9 +57,12 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   parts.defer(() => idle(1))
   const ledger = parts.use(await Ledger.open(join(state, 'ledger.db'), now().toISOString(), ended.resolve))
   const upstream = parts.use(new Upstream(options.upstream))
+  const accounts = new Accounts({ ledger, metering, now })
   const session = {
     upstream,
     ledger,
+    metering,
+    accounts,
     logger,
     now,
     scrub: scrubber(options.upstream),
@@ -72,11 +78,13 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     protocol: GATEWAY_PROTOCOL,
     version: options.version,
     pid: process.pid,
-    upstream: fingerprint(options.upstream),
+    upstream: fingerprint(options.upstream, metering),
     sessions: routes.size,
   })
   const control = controlSocket(state)
-  parts.use(await Control.open({ routes, ledger, logger, health, shutdown: () => ended.resolve(undefined) }, control))
+  parts.use(
+    await Control.open({ routes, ledger, accounts, logger, health, shutdown: () => ended.resolve(undefined) }, control),
+  )
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

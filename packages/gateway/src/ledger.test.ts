@@ -24,6 +24,8 @@ function row(id: string, given: Partial<LedgerRow> = {}): LedgerRow {
     id,
     session_id: 's',
     workspace_id: 'w',
+    agent_id: 'agent',
+    list_cost: 7,
     upstream_request_id: null,
     model_asked: 'm',
     model_served: null,
@@ -58,6 +60,8 @@ test('sums per session and model; what is under way does not count yet', async (
     cache_creation_5m_input_tokens: 4,
     cache_creation_1h_input_tokens: 5,
     web_search_requests: 6,
+    list_cost: 7,
+    unpriced_requests: 0,
   }
   const two = Object.fromEntries(Object.entries(one).map(([key, value]) => [key, 2 * value]))
   expect(await ledger.usage('s')).toEqual([

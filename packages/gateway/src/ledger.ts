@@ -1,7 +1,16 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import type { ModelUsage } from '@berth/protocol/gateway'
-import { type FromWorker, fromWorker, type LedgerRow, type ToWorker } from './ledger-message.ts'
+import { modelUsage, type ModelUsage, usageGroups, type UsageGroups, type UsageQuestion } from '@berth/protocol/gateway'
+import { z } from 'zod'
+import {
+  type FromWorker,
+  fromWorker,
+  type LedgerRow,
+  type Question,
+  spent,
+  type Spent,
+  type ToWorker,
+} from './ledger-message.ts'
 
 interface Waiter {
   readonly resolve: () => void
@@ -14,7 +23,7 @@ interface Pending {
 }
 
 interface Query {
-  readonly resolve: (models: ModelUsage[]) => void
+  readonly resolve: (answer: unknown) => void
   readonly reject: (error: Error) => void
 }
 
@@ -74,13 +83,22 @@ export class Ledger implements AsyncDisposable {
   }
 
   /** Sums over the settled requests of a session, one entry per model. */
-  async usage(sessionId: string): Promise<ModelUsage[]> {
-    if (this.#ended !== undefined) throw this.#ended
-    const query = ++this.#query
-    const { promise, resolve, reject } = Promise.withResolvers<ModelUsage[]>()
-    this.#queries.set(query, { resolve, reject })
-    this.#send({ type: 'usage', query, session_id: sessionId })
-    return promise
+  usage(sessionId: string): Promise<ModelUsage[]> {
+    return this.#ask({ of: 'session', session_id: sessionId }, z.array(modelUsage))
+  }
+
+  /** What all settled requests of the session cost. */
+  spentBy(sessionId: string): Promise<Spent> {
+    return this.#ask({ of: 'spent_by', session_id: sessionId }, spent)
+  }
+
+  /** The same of the workspace, of requests that began on this day (UTC). */
+  spentOn(workspaceId: string, day: string): Promise<Spent> {
+    return this.#ask({ of: 'spent_on', workspace_id: workspaceId, day }, spent)
+  }
+
+  async groups(question: UsageQuestion): Promise<UsageGroups> {
+    return { groups: await this.#ask({ of: 'groups', ...question }, usageGroups.shape.groups) }
   }
 
   /** Writes what waits, then closes the file. */
@@ -95,6 +113,15 @@ export class Ledger implements AsyncDisposable {
     }
     this.#send({ type: 'close' })
     await exited
+  }
+
+  async #ask<S extends z.ZodType>(question: Question, answer: S): Promise<z.output<S>> {
+    if (this.#ended !== undefined) throw this.#ended
+    const query = ++this.#query
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    this.#queries.set(query, { resolve, reject })
+    this.#send({ type: 'ask', query, question })
+    return answer.parse(await promise)
   }
 
   #send(message: ToWorker): void {
@@ -115,10 +142,10 @@ export class Ledger implements AsyncDisposable {
         return
       case 'written':
         return this.#written(message.error)
-      case 'usage': {
+      case 'answered': {
         const query = this.#queries.get(message.query)
         this.#queries.delete(message.query)
-        if (message.error === null) query?.resolve(message.models)
+        if (message.error === null) query?.resolve(message.answer)
         else query?.reject(new Error(message.error))
       }
     }

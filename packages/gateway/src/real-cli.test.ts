@@ -105,6 +105,25 @@ test('the real CLI’s options that change the request are admitted', async () =
   expect(gateway.output()).not.toContain('refused')
 })
 
+test('the real CLI stops at once when the budget is reached, and has made one call too many at most', async () => {
+  await using directory = await temporary()
+  await using upstream = await startUpstream((response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'request-id': 'req_up' })
+    // 100 tokens in and 20 out, by the price of Opus 5.5: 400,000 + 400,000 nano-dollars.
+    response.end(toolCall('Bash', { command: 'true' }))
+  })
+  const env = { ANTHROPIC_BASE_URL: upstream.url, ANTHROPIC_API_KEY: 'k-real-1' }
+  await using gateway = await runGateway(join(directory.path, 'state'), env)
+  const budget = { max_list_cost: 2_000_000, active_ms: 0, active_since: null }
+  const route = await makeRoute(directory.path, 's', { budget })
+  await gateway.client.route('s', route)
+  const results = await ask({ socket: route.socket_path, home: directory.path, tools: ['Bash'] })
+  expect(results).toMatchObject([{ is_error: true, api_error_status: 402 }])
+  expect(upstream.received).toHaveLength(3)
+  const usage = await gateway.client.usage('s')
+  expect(usage).toMatchObject({ stopped: 'budget', models: [{ requests: 3, list_cost: 2_400_000 }] })
+})
+
 test('the real CLI gives up at once when the key is refused', async () => {
   await using directory = await temporary()
   const error = { type: 'error', error: { type: 'authentication_error', message: 'invalid x-api-key' } }

@@ -1,7 +1,8 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol/error'
-import { type SessionRoute, sessionRoute } from '@berth/protocol/gateway'
+import { type SessionBudget, type SessionRoute, sessionRoute } from '@berth/protocol/gateway'
+import type { Payer } from './accounts.ts'
 import type { Logger } from './logger.ts'
 import { SessionListener } from './session-listener.ts'
 import type { SessionParts } from './session-requests.ts'
@@ -66,6 +67,24 @@ export class Routes {
     })
   }
 
+  /** Holds for the next model request, and for those that wait. `not_found`: the session has no socket. */
+  setBudget(id: string, budget: SessionBudget | null): Promise<void> {
+    checkId(id)
+    return this.#inTurn(id, async () => {
+      const listener = this.#listeners.get(id)
+      if (listener === undefined) throw new BerthError('not_found', `session ${id} has no way to the model`)
+      const route = { ...listener.requests.route, budget }
+      await this.#save(id, route)
+      listener.change(route)
+      await this.#parts.session.accounts.wake(id)
+    })
+  }
+
+  /** Undefined: it has no socket. */
+  payer(id: string): Payer | undefined {
+    return this.#listeners.get(id)?.requests.payer
+  }
+
   /** Resolves when the socket and the route are gone; cuts requests under way. */
   remove(id: string): Promise<void> {
     checkId(id)
@@ -74,6 +93,7 @@ export class Routes {
       const listener = this.#listeners.get(id)
       this.#listeners.delete(id)
       await listener?.[Symbol.asyncDispose]()
+      await this.#parts.session.accounts.forget(id)
       this.#parts.changed(this.size)
     })
   }

@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
+import type { Accounts, Payer, Reservation } from './accounts.ts'
 import type { Admission } from './admission.ts'
-import type { Endpoint } from './admit.ts'
+import type { Admitted, Endpoint } from './admit.ts'
 import { BodyBudget, readBody } from './body.ts'
 import { forward, type ForwardParts } from './forward.ts'
 import { checkFraming, checkJsonBody } from './headers.ts'
@@ -13,6 +14,7 @@ export interface SessionParts extends ForwardParts {
   readonly newId: () => string
   readonly bodies: BodyBudget
   readonly admission: Admission
+  readonly accounts: Accounts
   /** Requests of one session under way at once. */
   readonly concurrency: number
 }
@@ -46,6 +48,14 @@ export class SessionRequests {
     this.sessionId = sessionId
     this.route = route
     this.#bodies = new BodyBudget(SESSION_BODY_BYTES, parts.bodies)
+  }
+
+  get payer(): Payer {
+    return {
+      sessionId: this.sessionId,
+      workspaceId: this.route.workspace_id,
+      budget: () => this.route.budget,
+    }
   }
 
   /** Refuses new requests from now on; resolves when none is under way. */
@@ -106,10 +116,13 @@ export class SessionRequests {
     const { sessionId } = this
     const admitted = await this.#parts.admission.admit({ sessionId, bytes: body.bytes, endpoint, policy: route })
     given.signal.throwIfAborted()
+    using reservation = await this.#reserve(endpoint, admitted, given.signal)
     await forward(this.#parts, {
       id: given.requestId,
       sessionId,
       workspaceId: route.workspace_id,
+      agentId: route.agent_id,
+      reservation,
       model: admitted.model,
       endpoint,
       target,
@@ -119,6 +132,14 @@ export class SessionRequests {
       response,
       signal: given.signal,
     })
+  }
+
+  /** A token has at least one byte: the body's length is no less than the prompt's. */
+  #reserve(endpoint: Endpoint, admitted: Admitted, signal: AbortSignal): Promise<Reservation> {
+    const { accounts } = this.#parts
+    if (endpoint !== 'messages') return Promise.resolve(accounts.free)
+    const { answering: models, maxTokens, body } = admitted
+    return accounts.reserve(this.payer, { models, promptTokens: body.length, maxTokens, signal })
   }
 
   #refuse(response: ServerResponse, error: unknown, requestId: string): void {

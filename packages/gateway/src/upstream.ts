@@ -13,6 +13,8 @@ export interface UpstreamCall {
   readonly target: string
   readonly headers: OutgoingHttpHeaders
   readonly body: Buffer
+  /** Called when the whole of it has been sent. */
+  readonly sent?: () => void
 }
 
 /** The model API, over kept connections. */
@@ -63,6 +65,7 @@ export class Upstream implements Disposable {
       signal,
     })
     this.#limitConnect(request, secure)
+    if (call.sent !== undefined) request.on('finish', call.sent)
     request.on('response', resolve)
     request.on('upgrade', (_response, socket) => {
       socket.destroy()

@@ -49,6 +49,14 @@ const usage = z.looseObject({
 const message = z.looseObject({ model: z.string().max(256).optional().catch(undefined), usage: usage.optional() })
 const started = z.looseObject({ message })
 
+/** What is charged for an answer that was cut: what was told, and at least what had passed. */
+export function seenOfCut(seen: Seen, passed: { readonly promptBytes: number; readonly tokens: number }): Seen {
+  // Nothing was told: the prompt was read all the same.
+  const isUntold = seen.model === null && seen.input_tokens === 0
+  const input_tokens = isUntold ? Math.ceil(passed.promptBytes / BYTES_PER_TOKEN) : seen.input_tokens
+  return { ...seen, input_tokens, output_tokens: Math.max(seen.output_tokens, passed.tokens) }
+}
+
 /** Reads a whole answer that is not streamed. False: it is no message. */
 export function readAnswer(body: Uint8Array, seen: Seen): boolean {
   return readInto(message, Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'), (answer) =>
@@ -98,6 +106,9 @@ export class UsageScanner {
   /** Events that should have told usage and could not be read. */
   unread = 0
 
+  /** About how many tokens the content that has passed is, rather too many than too few. */
+  passedTokens = 0
+
   #event: Name | 'other' | undefined
   #data: string | undefined
   #partial: Buffer[] = []
@@ -116,6 +127,7 @@ export class UsageScanner {
     while (this.end === undefined) {
       const next = this.#betweenEvents ? afterOrdinaryEvent(chunk, from) : undefined
       if (next !== undefined) {
+        this.passedTokens += tokensOf(next - from)
         from = next
         continue
       }
@@ -174,7 +186,9 @@ export class UsageScanner {
       if (this.#data !== undefined) this.#read(this.#event, this.#data)
       this.#data = undefined
       if (this.#event === 'message_stop' || this.#event === 'error') this.end = this.#event
-    } else if (bytes[from] === LETTER_D && this.#event !== 'other') {
+    } else if (bytes[from] === LETTER_D && this.#event === 'other') {
+      this.passedTokens += tokensOf(to - from + EVENT_NAME_BYTES)
+    } else if (bytes[from] === LETTER_D) {
       const value = field(bytes.toString('utf8', from, to), 'data')
       if (value === undefined) return
       // The name may follow its data; until it does, the data waits.
@@ -191,6 +205,15 @@ export class UsageScanner {
       if (!readInto(message, data, (value) => merge(this.seen, { usage: value.usage }))) this.unread++
     }
   }
+}
+
+/** Of a content block's event: its name, and what is around the content. */
+const EVENT_NAME_BYTES = 27
+const EVENT_BYTES = 116
+const BYTES_PER_TOKEN = 3
+
+function tokensOf(eventBytes: number): number {
+  return Math.max(1, Math.ceil((eventBytes - EVENT_BYTES) / BYTES_PER_TOKEN))
 }
 
 /**

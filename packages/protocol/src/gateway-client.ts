@@ -3,24 +3,33 @@ import { request } from 'node:http'
 import { z } from 'zod'
 import { BerthError, type ErrorCode, errorCodes } from './error.ts'
 import {
+  budgetChange,
   type GatewayHealth,
   gatewayHealth,
+  type SessionBudget,
   sessionRoute,
   type SessionRoute,
   sessionUsage,
   type SessionUsage,
+  usageGroups,
+  type UsageGroups,
+  usageQuestion,
+  type UsageQuestion,
 } from './gateway.ts'
 
 /**
  * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
- * idempotent. Throws `unavailable` when no gateway answers, `timeout` after 15 s, and what the gateway says (`invalid_request`).
+ * idempotent. Throws `unavailable` when no gateway answers, `timeout` after 15 s, and what the gateway says (`invalid_request`, `not_found`).
  */
 export interface GatewayClient {
   health(signal?: AbortSignal): Promise<GatewayHealth>
   /** Resolves when the session's socket can be connected to. */
   route(sessionId: string, route: SessionRoute, signal?: AbortSignal): Promise<void>
   unroute(sessionId: string, signal?: AbortSignal): Promise<void>
+  /** Holds for the session's next model request. */
+  setBudget(sessionId: string, budget: SessionBudget | null, signal?: AbortSignal): Promise<void>
   usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
+  sumUsage(question: UsageQuestion, signal?: AbortSignal): Promise<UsageGroups>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
 }
@@ -33,13 +42,17 @@ const failure = z.object({ error: z.object({ message: z.string(), code: z.enum(c
 
 export function openGatewayClient(controlSocket: string): GatewayClient {
   const session = (id: string) => `/sessions/${encodeURIComponent(id)}`
-  const call = (method: string, path: string, options: { body?: SessionRoute; signal?: AbortSignal | undefined }) =>
+  const call = (method: string, path: string, options: { body?: object; signal?: AbortSignal | undefined }) =>
     exchange({ controlSocket, method, path, ...options })
   return {
     health: async (signal) => gatewayHealth.parse(await call('GET', '/health', { signal })),
     route: async (id, route, signal) =>
       void (await call('PUT', session(id), { body: sessionRoute.parse(route), signal })),
     unroute: async (id, signal) => void (await call('DELETE', session(id), { signal })),
+    setBudget: async (id, budget, signal) =>
+      void (await call('PUT', `${session(id)}/budget`, { body: budgetChange.parse({ budget }), signal })),
+    sumUsage: async (question, signal) =>
+      usageGroups.parse(await call('POST', '/usage', { body: usageQuestion.parse(question), signal })),
     usage: async (id, signal) => sessionUsage.parse(await call('GET', `${session(id)}/usage`, { signal })),
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
@@ -49,7 +62,7 @@ interface Exchange {
   readonly controlSocket: string
   readonly method: string
   readonly path: string
-  readonly body?: SessionRoute
+  readonly body?: object
   readonly signal?: AbortSignal | undefined
 }
 

@@ -70,7 +70,9 @@ CREATE TABLE sandboxes (
   state TEXT NOT NULL,
   created_at TEXT NOT NULL,
   -- The environment for whose next session it is kept; null once it has one, or was made for one.
-  warm_for TEXT
+  warm_for TEXT,
+  -- Up to when its time is in sandbox_time; null: it is not alive, or not a session's.
+  counted_to TEXT
 );
 
 -- The sessions that live in one sandbox and under one lease. Most are alone: their group has their own id and no name.
@@ -98,6 +100,16 @@ CREATE TABLE departures (
   subdir TEXT NOT NULL,
   PRIMARY KEY (sandbox_id, session_id)
 );
+
+-- How long sandboxes of a session were alive on a day (UTC). Outlives the session.
+CREATE TABLE sandbox_time (
+  workspace_id TEXT NOT NULL,
+  day TEXT NOT NULL,
+  agent_id TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  ms INTEGER NOT NULL,
+  PRIMARY KEY (workspace_id, day, agent_id, session_id)
+) WITHOUT ROWID;
 
 CREATE TABLE sessions (
   ord INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -147,6 +159,8 @@ CREATE TABLE sessions (
   uid INTEGER NOT NULL,
   -- Its directories are below /workspace and the outputs, under this name; empty: they are these themselves.
   subdir TEXT NOT NULL,
+  -- JSON of what the session may cost; null: there is no limit.
+  budget TEXT,
   -- How often in a row the present turn was cut.
   failures INTEGER NOT NULL,
   -- What the runner has to be given of the transcript before the next input, see store/transcripts.ts.
@@ -191,7 +205,7 @@ CREATE TABLE inputs (
   continuation TEXT,
   -- 1: the user line stands in the shipped transcript; the agent has taken the input.
   is_taken INTEGER NOT NULL,
-  -- queued | delivered | done
+  -- queued | delivered | paused (its turn rests until the budget is raised) | done
   state TEXT NOT NULL,
   PRIMARY KEY (session_id, seq)
 );

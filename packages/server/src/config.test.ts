@@ -24,6 +24,7 @@ test('without anything, it runs on loopback with the scripted model', () => {
     allowedOrigins: [],
     ports: { listen: undefined, domain: 'localhost' },
     ociRuntime: undefined,
+    sandboxHourUsd: 0.05,
     logLevel: 'info',
   })
   expect(load({ isRoot: true }).dataDir).toBe('/var/lib/berth')

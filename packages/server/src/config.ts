@@ -40,6 +40,9 @@ const checkpoints = z
 const sandboxes = z
   .union([z.string().regex(/^\d+$/).transform(Number), z.int()], { error: 'must be a number of sandboxes' })
   .refine((value) => value >= 0 && value <= 1_000, { error: 'must be at most 1000 sandboxes' })
+const usd = z
+  .union([z.string(), z.number().transform(String)])
+  .pipe(z.string().regex(/^\d{1,7}(\.\d{1,9})?$/, { error: 'must be an amount in USD such as 25 or 0.50' }))
 
 const list = (item: z.ZodString) =>
   z
@@ -86,6 +89,11 @@ export interface Config {
   readonly ociRuntime: string | undefined
   readonly checkpointsPerSession: number
   readonly warmSandboxes: number
+  /** Path of a file. */
+  readonly prices: string | undefined
+  /** USD, as a decimal. */
+  readonly workspaceDailyLimit: string | undefined
+  readonly sandboxHourUsd: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -132,6 +140,9 @@ export function loadConfig(sources: ConfigSources): Config {
     ociRuntime: read('ociRuntime', path),
     checkpointsPerSession: read('checkpointsPerSession', checkpoints) ?? Number(settings.checkpointsPerSession.default),
     warmSandboxes: read('warmSandboxes', sandboxes) ?? Number(settings.warmSandboxes.default),
+    prices: read('prices', path),
+    workspaceDailyLimit: read('workspaceDailyLimit', usd),
+    sandboxHourUsd: Number(read('sandboxHourUsd', usd) ?? settings.sandboxHourUsd.default),
     logLevel:
       read('logLevel', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])) ?? settings.logLevel.default,
   })

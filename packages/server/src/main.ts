@@ -11,6 +11,8 @@ import type { Logger } from 'pino'
 import { Archives } from './blobs/archives.ts'
 import { openFileBlobs } from './blobs/fs/file-blobs.ts'
 import type { Config } from './config.ts'
+import { listPrices } from '@berth/protocol/prices'
+import type { Costs } from './domain/costs.ts'
 import { type Clock, systemClock } from './domain/clock.ts'
 import { createIds } from './domain/ids.ts'
 import { keyOf } from './domain/key.ts'
@@ -44,12 +46,20 @@ export interface ServerOptions {
   readonly checkpointsPerSession?: number
   /** The same. */
   readonly warmSandboxes?: number
+  /** Default: list prices, no limit, and sandboxes as the setting says. */
+  readonly costs?: Costs
   readonly logger: Logger
   readonly clock?: Clock
 }
 
 export interface Server extends AsyncDisposable {
   readonly url: string
+}
+
+const defaultCosts: Costs = {
+  prices: listPrices,
+  workspaceDailyLimit: undefined,
+  sandboxHourUsd: Number(settings.sandboxHourUsd.default),
 }
 
 /** How long a drain waits for answers that are being written. */
@@ -70,6 +80,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const { driver, gateway, logger } = options
   const checkpointsPerSession = options.checkpointsPerSession ?? Number(settings.checkpointsPerSession.default)
   const warmSandboxes = options.warmSandboxes ?? Number(settings.warmSandboxes.default)
+  const costs = options.costs ?? defaultCosts
   const serverNumber = await store.nextServerNumber({})
   // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
@@ -88,6 +99,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       archives,
       checkpointsPerSession,
       warmSandboxes,
+      costs,
       clock,
       ids,
       logger,

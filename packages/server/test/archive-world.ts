@@ -1,4 +1,5 @@
 /** A real store, real blobs and sessions to make checkpoints of. */
+import { listPrices } from '@berth/protocol/prices'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -54,7 +55,14 @@ export async function newSession(store: Store, workspace: string = workspaceId):
   const body = newEnvironment(createEnvironmentBody.parse({ name: 'e' }))
   await store.createEnvironment({ workspaceId: workspace, id: environment, body, now: now() })
   const session = { agent, environment_id: environment }
-  await store.createSession({ id, threadId: newId('sthr'), workspaceId: workspace, body: session, now: now() })
+  await store.createSession({
+    id,
+    threadId: newId('sthr'),
+    workspaceId: workspace,
+    body: session,
+    prices: listPrices,
+    now: now(),
+  })
   return id
 }
 

@@ -3,7 +3,9 @@ import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BerthError } from '@berth/protocol'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
+import { listPrices } from '@berth/protocol/prices'
 import { inside, type SandboxDriver, type SandboxRef } from '@berth/sandbox'
+import type { Costs } from '../src/domain/costs.ts'
 
 const nothing = () => Promise.resolve()
 
@@ -13,8 +15,13 @@ export const noGateway: GatewayClient = {
   shutdown: nothing,
   route: nothing,
   unroute: nothing,
+  setBudget: nothing,
+  sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
 }
+
+/** List prices and no limits. */
+export const listCosts: Costs = { prices: listPrices, workspaceDailyLimit: undefined, sandboxHourUsd: 0.05 }
 
 /** Sandboxes of nothing but their directory. */
 export class Directories implements SandboxDriver {

@@ -19,6 +19,7 @@ import { Archives } from '../src/blobs/archives.ts'
 import { openFileBlobs } from '../src/blobs/fs/file-blobs.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
+import { listCosts } from './directories.ts'
 import type { HttpConfig } from '../src/http/context.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
@@ -77,6 +78,7 @@ export async function serveApp(
     archives,
     checkpointsPerSession: 50,
     warmSandboxes: 0,
+    costs: listCosts,
     serverNumber: 1,
   }
   const engine = cleanup.use(await createEngine(deps))

@@ -15,7 +15,7 @@ const eventRow = z.object({
 const inputRow = z.object({
   seq: z.int(),
   event_id: z.string(),
-  state: z.enum(['queued', 'delivered', 'done']),
+  state: z.enum(['queued', 'delivered', 'paused', 'done']),
 })
 const sessionRow = z.object({
   status: z.enum(['idle', 'running', 'rescheduling', 'terminated']),
@@ -97,7 +97,10 @@ export class Invariants {
     const open = inputs.filter(({ state }) => state !== 'done')
     const head = inputs.findIndex(({ state }) => state !== 'done')
     if (inputs.slice(Math.max(head, 0)).length > open.length && head !== -1) faults.push('an input was passed over')
-    if (session.status === 'idle' && !asks(session) && open.length > 0) faults.push('idle with an input that waits')
+    if (session.status === 'idle' && !asks(session) && !rests(session) && open.length > 0)
+      faults.push('idle with an input that waits')
+    const held = inputs.filter(({ state }) => state === 'paused').length
+    if (held > 1 || (held === 1 && parseTurn(session.turn).paused === null)) faults.push('an input rests for nothing')
     if (inputs.length !== events.filter(({ type }) => type === 'user.message').length)
       faults.push('an input is missing')
     return faults
@@ -125,6 +128,10 @@ export class Invariants {
 
 function asks(session: SessionRow): boolean {
   return session.stop_reason?.includes('requires_action') === true
+}
+
+function rests(session: SessionRow): boolean {
+  return session.stop_reason?.includes('budget_reached') === true
 }
 
 /** Every number from 1 to the last is used once: as a sequence number, or as the place of an input that waited. */

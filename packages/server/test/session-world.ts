@@ -1,4 +1,6 @@
 /** A session on a real store, with everything that can happen to it as one step each: what clients send, what a runner reports, what is lost. */
+import { idle, usageOf } from './reports.ts'
+import { listPrices } from '@berth/protocol/prices'
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { isBerthError, type Report } from '@berth/protocol'
@@ -58,7 +60,14 @@ export class SessionWorld {
     const world = new SessionWorld(stored, newId('sesn'))
     const body = { agent: places.agent, environment_id: places.environments[policy] }
     world.#keep(
-      await store.createSession({ id: world.id, threadId: newId('sthr'), workspaceId, body, now: world.#now() }),
+      await store.createSession({
+        id: world.id,
+        threadId: newId('sthr'),
+        workspaceId,
+        body,
+        prices: listPrices,
+        now: world.#now(),
+      }),
     )
     await world.takeOver()
     return world
@@ -143,6 +152,11 @@ export class SessionWorld {
     this.#keep(await this.#store.limitTurn({ ...this.#mine(), limit: 'turn_seconds' }))
   }
 
+  /** The limit is reached no more. */
+  async resume(): Promise<void> {
+    this.#keep(await this.#store.resumeSession(this.#mine()))
+  }
+
   async archive(): Promise<void> {
     try {
       this.#keep(await this.#store.archiveSession({ workspaceId, sessionId: this.id, now: this.#now() }))
@@ -166,7 +180,7 @@ export class SessionWorld {
 
   async commit(frames: readonly Frame[], epoch: number = this.#epoch): Promise<Committed | undefined> {
     if (this.#sandbox === undefined) return undefined
-    const rest = { sandboxId: this.#sandbox, nonce: this.#nonce, acked: 0, previews: {}, usage: null }
+    const rest = { sandboxId: this.#sandbox, nonce: this.#nonce, acked: 0, previews: {}, usage: usageOf(frames) }
     const committed = await this.#store.commitReports({ ...this.#mine(), ...rest, epoch, frames: [...frames] })
     this.#keep(committed)
     return committed
@@ -230,7 +244,8 @@ export class SessionWorld {
     for (let round = 0; round < 100; round++) {
       const { status } = await this.row()
       if (status === 'terminated') return
-      if (status === 'idle' && !(await this.#answer())) return
+      if (status === 'idle' && (await this.turn()).paused !== null) await this.resume()
+      else if (status === 'idle' && !(await this.#answer())) return
       await this.deliver()
       await this.takeInput()
       if (!(await this.runCalls())) await this.report([idle])
@@ -292,9 +307,4 @@ export class SessionWorld {
 /** The CLI has done with its input, or is gone. */
 function endsInput(report: Report): boolean {
   return report === idle || report.type === 'exited' || report.type === 'refused'
-}
-
-export const idle: Report = {
-  type: 'message',
-  message: { type: 'system', subtype: 'session_state_changed', state: 'idle' },
 }

@@ -54,6 +54,11 @@ describe('a session that cannot be made', () => {
       /initial_events: /,
     ],
     [
+      'a budget in another currency',
+      { budget: { type: 'limit', max_list_cost: { amount: '100', currency: 'EUR' } } },
+      /budget\.max_list_cost\.currency: must be USD/,
+    ],
+    [
       'an initial event that is no input',
       { initial_events: [{ type: 'user.interrupt' }] },
       /initial_events\.0\.type: /,
@@ -69,7 +74,6 @@ describe('a session that cannot be made', () => {
   })
 
   test.each<[string, object, RegExp]>([
-    ['a budget', { budget: { type: 'limit', max_list_cost: { amount: '1', currency: 'USD' } } }, /budget: /],
     ['vaults', { vault_ids: ['vlt_1'] }, /vault_ids: /],
     ['resources', { resources: [{ type: 'file', file_id: 'file_1' }] }, /resources: /],
     [

@@ -90,9 +90,15 @@ function factsOf(session: Anthropic.Beta.BetaManagedAgentsSession): [string, str
     ['archived', session.archived_at ?? ''],
     ['input', `${usage.input_tokens ?? 0} tokens, ${usage.cache_read_input_tokens ?? 0} more from the cache`],
     ['output', `${usage.output_tokens ?? 0} tokens`],
+    ['list cost', dollars(usage.list_cost)],
+    ['budget', dollars(session.budget?.max_list_cost)],
     ['active', `${Math.round(session.stats.active_seconds ?? 0)} s`],
   ]
   return facts.filter(([, value]) => value !== '')
+}
+
+function dollars(money: { readonly amount: string } | null | undefined): string {
+  return money === null || money === undefined ? '' : `$${(Number(money.amount) / 100).toFixed(2)}`
 }
 
 async function logs(id: string, options: LogOptions, context: Context): Promise<void> {

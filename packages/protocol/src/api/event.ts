@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { messageBlock, redactedBlock, resultBlock, textBlock } from './content.ts'
 import { metadata } from './metadata.ts'
+import { budget } from './money.ts'
 import { sessionAgent, usage } from './session.ts'
 import { idText, timestamp } from './text.ts'
 
@@ -117,9 +118,10 @@ export const sessionEvents = [
     title: z.string().nullable().optional(),
     metadata: metadata.optional(),
     agent: sessionAgent.optional(),
+    budget: budget.nullable().optional(),
   }),
   event('session.error', { error: sessionError }),
-  event('session.usage', { usage, budget: z.null() }),
+  event('session.usage', { usage, budget: budget.nullable() }),
   event('session.deleted', {}),
 ] as const
 

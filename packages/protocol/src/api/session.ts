@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { agentDefinition, modelParams, skillsParams, systemParams } from './agent.ts'
 import { initialEvent } from './client-event.ts'
 import { limitsParams } from './limits.ts'
+import { budget, budgetParams, money } from './money.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { sandboxName } from './sandbox-name.ts'
 import { idText, none, text, timestamp } from './text.ts'
@@ -36,8 +37,7 @@ export type SessionAgentParams = z.infer<typeof sessionAgentParams>
 
 const title = text({ max: sessionLimits.title }).nullish()
 
-/** Refused in full when present, so nothing but their kind is looked at. */
-const budgetParams = z.object({ type: z.literal('limit') })
+/** Refused in full when present, so nothing but its kind is looked at. */
 const resourceParams = z.object({ type: z.enum(['file', 'github_repository', 'memory_store']) })
 const vaultIds = z.array(idText).max(sessionLimits.vaults).optional()
 
@@ -87,6 +87,7 @@ export const usage = z
     cache_creation: z.object({ ephemeral_5m_input_tokens: tokens, ephemeral_1h_input_tokens: tokens }),
     server_tool_use: z.object({ web_search_requests: tokens, web_fetch_requests: tokens }),
     active_seconds: z.number().nonnegative(),
+    list_cost: money,
   })
   .meta({ id: 'Usage' })
 export type Usage = z.infer<typeof usage>
@@ -108,7 +109,7 @@ export const session = z
     metadata,
     resources: none,
     vault_ids: z.array(idText),
-    budget: z.null(),
+    budget: budget.nullable(),
     deployment_id: z.null(),
     outcome_evaluations: none,
     usage,

@@ -9,6 +9,8 @@ export interface SessionSituation {
   readonly status: 'idle' | 'running' | 'rescheduling' | 'terminated'
   readonly stopReason: StopReason | null
   readonly turn: TurnState
+  /** The session has cost all that it may. */
+  readonly isBudgetReached: boolean
 }
 
 /** Throws for an event that no session takes here: parts of the profile that this server does not have. */
@@ -44,6 +46,8 @@ function checkBlock(type: string, block: { readonly type: string; readonly sourc
   }
 }
 
+const atBudget = 'user.tool_confirmation, user.tool_result, user.custom_tool_result and user.interrupt'
+
 export function checkMessage(now: SessionSituation): void {
   checkAlive(now)
   if (now.status === 'idle' && now.stopReason?.type === 'requires_action') {
@@ -51,6 +55,12 @@ export function checkMessage(now: SessionSituation): void {
     throw new BerthError(
       'invalid_request',
       `the session waits for an answer to ${ids}; answer or interrupt before sending a user.message`,
+    )
+  }
+  if (now.status === 'idle' && (now.turn.paused !== null || now.isBudgetReached)) {
+    throw new BerthError(
+      'invalid_request',
+      `the session has reached its budget; until that is raised or removed it takes only ${atBudget}`,
     )
   }
 }

@@ -52,7 +52,8 @@ export type RestStep = 'checkpoint' | 'release'
 export function nextRestStep(resting: Resting): { readonly step: RestStep; readonly afterMs: number } | undefined {
   const { lifecycle, isChanged } = resting
   const isWaiting = resting.stopReason === 'requires_action'
-  const release = isWaiting ? lifecycle.approval_hold : lifecycle.idle_timeout
+  const isHeld = isWaiting || resting.stopReason === 'budget_reached'
+  const release = isHeld ? lifecycle.approval_hold : lifecycle.idle_timeout
   // In the middle of a turn there is no checkpoint but the one with which the sandbox is released.
   const checkpoint = isChanged && !isWaiting && lifecycle.type !== 'ephemeral' ? lifecycle.checkpoint_after : null
   if (checkpoint !== null && (release === null || checkpoint < release)) {

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { AgentDefinition, Agent } from '@berth/protocol/api/agent'
 import type { LimitsParams } from '@berth/protocol/api/limits'
 import { metadata as metadataSchema, type Metadata } from '@berth/protocol/api/metadata'
+import type { Budget } from '@berth/protocol/api/money'
 import {
   type CreateSessionBody,
   type Session,
@@ -13,7 +14,9 @@ import {
   type SessionStatus,
   type UpdateSessionBody,
 } from '@berth/protocol/api/session'
+import type { Prices } from '@berth/protocol/prices'
 import { checkSupported } from './acceptance.ts'
+import { activeMsOf, changedBudget, parseBudget } from './budget.ts'
 import { acceptModel, emptyToNull, refuseUnsupported } from './agent.ts'
 import { acceptLimits } from './limits.ts'
 import { patchMetadata } from './metadata.ts'
@@ -25,7 +28,6 @@ import { parseModels, toWireUsage } from './usage.ts'
 export function refuseUnsupportedSession(body: CreateSessionBody): void {
   if ((body.resources ?? []).length > 0) throw unsupported('resources', 'session resources are not supported yet')
   if ((body.vault_ids ?? []).length > 0) throw unsupported('vault_ids', 'vaults are not supported yet')
-  if ((body.budget ?? null) !== null) throw unsupported('budget', 'budgets are not supported yet')
   for (const event of body.initial_events ?? []) checkSupported(event)
 }
 
@@ -71,6 +73,7 @@ export interface StoredSession {
   readonly metadata: string
   readonly status: SessionStatus
   readonly usage: string
+  readonly budget: string | null
   readonly active_ms: number
   readonly active_since: string | null
   readonly created_at: string
@@ -83,15 +86,17 @@ export interface SessionChanges {
   title?: string | null
   metadata?: Metadata
   agent?: SessionAgent
+  budget?: Budget | null
 }
 
 /** What the update changes of the session as it stands; undefined: nothing. */
-export function sessionChanges(session: StoredSession, body: UpdateSessionBody): SessionChanges | undefined {
+export function sessionChanges(
+  session: StoredSession,
+  body: UpdateSessionBody,
+  given: { readonly prices: Prices; readonly now: Date },
+): SessionChanges | undefined {
   if (session.status === 'terminated') throw invalid('status', 'a terminated session cannot be changed')
   if (body.vault_ids !== undefined) throw invalid('vault_ids', 'cannot be set on a session')
-  if ((body.budget ?? null) !== null) {
-    throw invalid('budget', 'cannot be added to a session that was made without one', 'budget_create_only')
-  }
   const changes: SessionChanges = {}
   if (body.title !== undefined && body.title !== session.title) changes.title = body.title
   const oldMetadata = parseMetadata(session.metadata)
@@ -99,6 +104,9 @@ export function sessionChanges(session: StoredSession, body: UpdateSessionBody):
   if (!isDeepStrictEqual(metadata, oldMetadata)) changes.metadata = metadata
   const agent = changedAgent(session, body)
   if (agent !== undefined) changes.agent = agent
+  const model = parseSessionAgent(session.agent).model.id
+  const budget = changedBudget(session, body.budget, { ...given, model })
+  if (budget !== undefined) changes.budget = budget
   return Object.keys(changes).length === 0 ? undefined : changes
 }
 
@@ -123,8 +131,7 @@ function parseMetadata(json: string): Metadata {
 
 /** `now` is what running times are counted to. */
 export function toWireSession(session: StoredSession, now: Date): Session {
-  const since = session.active_since === null ? 0 : Math.max(0, now.getTime() - Date.parse(session.active_since))
-  const activeMs = session.active_ms + since
+  const activeMs = activeMsOf(session, now)
   const end = session.archived_at === null ? now.getTime() : Date.parse(session.archived_at)
   return {
     id: session.id,
@@ -136,7 +143,7 @@ export function toWireSession(session: StoredSession, now: Date): Session {
     metadata: parseMetadata(session.metadata),
     resources: [],
     vault_ids: [],
-    budget: null,
+    budget: parseBudget(session.budget),
     deployment_id: null,
     outcome_evaluations: [],
     berth: { sandbox: session.sandbox_name },
@@ -154,6 +161,11 @@ export function toWireSession(session: StoredSession, now: Date): Session {
 /** Why the session rests, if it does. */
 export function stopReasonOf(session: { readonly stop_reason: string | null }): StopReason['type'] | undefined {
   return session.stop_reason === null ? undefined : stopReason.parse(JSON.parse(session.stop_reason)).type
+}
+
+/** Its turn is not over: no model request may be made for it. */
+export function isPaused(session: { readonly stop_reason: string | null }): boolean {
+  return stopReasonOf(session) === 'budget_reached'
 }
 
 /** Its turn is not over: a call waits for the client. */

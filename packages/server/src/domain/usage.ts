@@ -2,6 +2,8 @@
 import { z } from 'zod'
 import { modelUsage, type ModelUsage } from '@berth/protocol'
 import type { Usage } from '@berth/protocol/api/session'
+import { runningCostOf, toCents } from '@berth/protocol/list-cost'
+import { listPrices } from '@berth/protocol/prices'
 
 export function parseModels(json: string): ModelUsage[] {
   return z.array(modelUsage).parse(JSON.parse(json))
@@ -20,5 +22,6 @@ export function toWireUsage(models: readonly ModelUsage[], activeMs: number): Us
     },
     server_tool_use: { web_search_requests: sum('web_search_requests'), web_fetch_requests: 0 },
     active_seconds: activeMs / 1_000,
+    list_cost: { amount: toCents(sum('list_cost') + runningCostOf(listPrices, activeMs)), currency: 'USD' },
   }
 }

@@ -7,12 +7,14 @@ import { Feed } from './feed.ts'
 import { Leases } from './leases.ts'
 import type { Loss } from './held-sandbox.ts'
 import { Sandboxes } from './sandboxes.ts'
+import { Pauses } from './pauses.ts'
 import { Ports } from './ports.ts'
 import { Rests } from './rests.ts'
 import { isAtWork, SessionActor, type SessionDeps } from './session-actor.ts'
 import { SessionStorage } from './session-storage.ts'
 import { SessionFiles } from './session-files.ts'
 import { WarmPool } from './warm-pool.ts'
+import { UsageReport } from './usage-report.ts'
 
 const RECONCILE_EVERY_MS = 10_000
 
@@ -30,6 +32,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
   let isDraining = false
 
   const now = (): string => isoNow(deps.clock)
+  const priced = { prices: deps.costs.prices }
   const created = (committed: Committed): SessionRow => {
     parts.publish(committed)
     return committed.row
@@ -37,9 +40,10 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
   return {
     createSession: async (session, once) => {
       const ids = { id: deps.ids.next('sesn'), threadId: deps.ids.next('sthr') }
-      return created(await deps.store.createSession({ ...session, ...ids, now: now() }, once))
+      return created(await deps.store.createSession({ ...session, ...ids, ...priced, now: now() }, once))
     },
-    updateSession: async (args, once) => created(await deps.store.updateSession({ ...args, now: now() }, once)),
+    updateSession: async (args, once) =>
+      created(await deps.store.updateSession({ ...args, ...priced, now: now() }, once)),
     archiveSession: async (key, once) => {
       const committed = await deps.store.archiveSession({ ...key, now: now() }, once)
       const row = created(committed)
@@ -60,6 +64,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
       return stored
     },
     storage: parts.storage,
+    usage: new UsageReport(deps),
     ports: new Ports(deps.store, parts.sandboxes),
     subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
     poolsChanged: () => warm.look(),
@@ -80,6 +85,7 @@ class Actors implements AsyncDisposable {
   readonly sandboxes: Sandboxes
   readonly storage: SessionStorage
   readonly #deps: SessionDeps
+  readonly #pauses: Pauses
   readonly #actors = new Map<string, SessionActor>()
 
   constructor(deps: ActorDeps, { files, warm }: { files: SessionFiles; warm: WarmPool }) {
@@ -91,6 +97,7 @@ class Actors implements AsyncDisposable {
     })
     const { sandboxes } = this
     this.#deps = { ...deps, files, rests: new Rests({ ...deps, files, sandboxes }) }
+    this.#pauses = new Pauses(deps, (committed) => this.publish(committed))
     this.storage = new SessionStorage(this.#deps, { sandboxes, actorOf: (id) => this.#actor(id) })
   }
 
@@ -112,6 +119,7 @@ class Actors implements AsyncDisposable {
   async round(): Promise<void> {
     for (const [sessionId, actor] of this.#actors) if (actor.isIdle) this.#actors.delete(sessionId)
     await this.sandboxes.reconcile()
+    await this.#pauses.look()
   }
 
   /** Tells watchers and the runner; and where that gave the session something to do, its actor. */

@@ -3,6 +3,7 @@ import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import type { Logger } from 'pino'
 import type { Archives } from '../blobs/archives.ts'
+import type { Costs } from '../domain/costs.ts'
 import type { Clock } from '../domain/clock.ts'
 import type { Ids } from '../domain/ids.ts'
 import type { Store } from '../store/store.ts'
@@ -18,6 +19,7 @@ export interface EngineDeps {
   readonly checkpointsPerSession: number
   /** How many sandboxes may be kept started for sessions to come. */
   readonly warmSandboxes: number
+  readonly costs: Costs
   readonly clock: Clock
   readonly ids: Ids
   readonly logger: Logger

@@ -11,6 +11,7 @@ import type { Once } from '../store/run-once.ts'
 import type { Database } from '../store/schema.ts'
 import type { FeedItem, Subscription } from './feed.ts'
 import type { Ports } from './ports.ts'
+import type { UsageReport } from './usage-report.ts'
 import type { SessionStorage } from './session-storage.ts'
 
 export type SessionRow = Selectable<Database['sessions']>
@@ -35,6 +36,8 @@ export interface Engine extends AsyncDisposable {
   sendEvents(key: SessionKey & { readonly events: readonly ClientEvent[] }, once?: Once): Promise<SessionEvent[]>
   /** Checkpoints, files and forks. */
   readonly storage: Pick<SessionStorage, 'checkpoint' | 'fork' | 'list' | 'read' | 'write'>
+  /** What was metered. */
+  readonly usage: Pick<UsageReport, 'list'>
   /** Programs in the sandbox that listen. */
   readonly ports: Pick<Ports, 'sandboxOf' | 'connect'>
   /** Everything of these kinds that is published after the call returns. The caller checks that the session is the workspace's. */

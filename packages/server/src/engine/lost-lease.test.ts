@@ -9,7 +9,7 @@ import type { SandboxRef } from '@berth/sandbox'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { Directories, linkOf, noGateway } from '../../test/directories.ts'
+import { Directories, linkOf, listCosts, noGateway } from '../../test/directories.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { systemClock } from '../domain/clock.ts'
 import { createIds } from '../domain/ids.ts'
@@ -51,7 +51,15 @@ class World implements AsyncDisposable {
     const logger = pino({ level: 'silent' })
     const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
     const archives = new Archives({ ...shared, blobs, index: store, logger })
-    const given = { ...shared, archives, checkpointsPerSession: 50, warmSandboxes: 0, logger, serverNumber: 2 }
+    const given = {
+      ...shared,
+      archives,
+      checkpointsPerSession: 50,
+      warmSandboxes: 0,
+      costs: listCosts,
+      logger,
+      serverNumber: 2,
+    }
     const engine = cleanup.use(await createEngine(given))
     const body = {
       agent: places.agent,

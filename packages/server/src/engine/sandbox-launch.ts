@@ -2,9 +2,11 @@
 import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
-import { runnerEnv } from '@berth/protocol'
+import { isDeepStrictEqual } from 'node:util'
+import { runnerEnv, type SessionRoute } from '@berth/protocol'
 import { inside, type SandboxRef, type SandboxSpec } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
+import { toGatewayBudget } from '../domain/budget.ts'
 import type { ActorDeps } from './deps.ts'
 import type { HeldSandbox } from './held-sandbox.ts'
 import type { SandboxHost } from './sandbox-host.ts'
@@ -94,13 +96,20 @@ export class SandboxLaunch {
     if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
     const socket = modelSocket(runDir, row.uid)
     await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
-    await this.#deps.gateway.route(row.id, {
-      workspace_id: row.workspace_id,
-      socket_path: socket,
-      owner_uid: uidBase + row.uid,
-      models: null,
-      server_tools: [],
-    })
+    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid })
+  }
+
+  /** With the budget as it is now: a change that comes meanwhile finds no route, and is made up for. */
+  async #openWay(sessionId: string, place: Pick<SessionRoute, 'socket_path' | 'owner_uid'>): Promise<void> {
+    const { gateway, store } = this.#deps
+    const before = await store.findSession({ sessionId })
+    if (before === undefined) return
+    const { workspace_id, agent_id } = before
+    const budget = toGatewayBudget(before)
+    await gateway.route(sessionId, { workspace_id, agent_id, budget, ...place, models: null, server_tools: [] })
+    const after = await store.findSession({ sessionId })
+    const changed = after === undefined ? budget : toGatewayBudget(after)
+    if (!isDeepStrictEqual(changed, budget)) await gateway.setBudget(sessionId, changed)
   }
 
   async #unroute(sessionId: string): Promise<void> {

@@ -117,10 +117,11 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver } = this.#deps
+    const { store, driver, clock } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
     await destroyOrphans(this.#deps, { present: present.values(), known })
+    await store.noteSandboxTime({ now: isoNow(clock) })
     for (const { id, groupId, state, warmFor } of known.values()) {
       if (groupId === null && warmFor === null) await this.release(id)
       else if (groupId !== null) {
@@ -157,7 +158,7 @@ export class Sandboxes implements AsyncDisposable {
       if (warm !== undefined) return this.#takeOver(warm, row)
       const nonce = randomBytes(32).toString('base64url')
       const fresh = { sandboxId: row.sandbox_id ?? ids.next('sbx'), nonce }
-      if (row.sandbox_id !== null) await store.restartSandbox({ epoch, ...fresh })
+      if (row.sandbox_id !== null) await store.restartSandbox({ epoch, ...fresh, now: isoNow(clock) })
       else {
         const assign = { sessionId, epoch, ...fresh, driver: driver.name, now: isoNow(clock) }
         // Others of its group live in one already.

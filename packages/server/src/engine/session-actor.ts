@@ -4,12 +4,13 @@
  * input is handed over. An actor holds nothing that a crash would lose.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BerthError, isBerthError, type Report } from '@berth/protocol'
+import { BerthError, isBerthError, type Report, type SessionUsage } from '@berth/protocol'
 import type { Limits } from '@berth/protocol/api/limits'
-import { parseSessionAgent } from '../domain/session.ts'
+import { isPaused, parseSessionAgent } from '../domain/session.ts'
 import type { Committed, SessionRow } from '../store/session-log.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import type { FeedItem } from './feed.ts'
+import { BudgetTeller } from './budgets.ts'
 import { Previews } from './previews.ts'
 import type { RunnerItem } from './runner-connection.ts'
 import type { SandboxHost } from './sandbox-host.ts'
@@ -19,7 +20,7 @@ import type { Rests } from './rests.ts'
 import { SessionRest } from './session-rest.ts'
 import type { SessionFiles } from './session-files.ts'
 import { pauseAfter } from '../domain/turn/recovery.ts'
-import { mayShowCall } from '../domain/turn/transcript-lines.ts'
+import { mayShowUsage } from '../domain/turn/may-show-usage.ts'
 import { TurnClock } from './turn-clock.ts'
 
 const MAX_QUEUED = 512
@@ -54,12 +55,14 @@ export class SessionActor {
   readonly #tasks: (() => Promise<void>)[] = []
   #running: Promise<void> | undefined
   readonly #stopping = new AbortController()
+  readonly #budget: BudgetTeller
   #pausedHost: SandboxHost | undefined
 
   constructor(sessionId: string, deps: SessionDeps, sandboxes: Sandboxes) {
     this.#sessionId = sessionId
     this.#deps = deps
     this.#sandboxes = sandboxes
+    this.#budget = new BudgetTeller(sessionId, deps, this.#stopping.signal)
     this.#previews = new Previews(() => deps.ids.next('sevt'))
     this.#rest = new SessionRest({
       sessionId,
@@ -180,7 +183,7 @@ export class SessionActor {
       frames,
       acked: host.acked(this.#sessionId),
       previews: { ...this.#previews.ids },
-      usage: frames.some(({ report }) => mayEndTurn(report)) ? await this.#usage() : null,
+      usage: frames.some(({ report }) => mayShowUsage(report)) ? await this.#usage() : null,
       now: isoNow(this.#deps.clock),
     })
     this.#items.splice(0, frames.length)
@@ -203,9 +206,9 @@ export class SessionActor {
     this.#deps.feed.publish(this.#sessionId, items)
   }
 
-  async #usage(): Promise<Awaited<ReturnType<ActorDeps['gateway']['usage']>>['models'] | null> {
+  async #usage(): Promise<SessionUsage | null> {
     try {
-      return (await this.#deps.gateway.usage(this.#sessionId)).models
+      return await this.#deps.gateway.usage(this.#sessionId)
     } catch (error) {
       this.#deps.logger.warn({ err: error, session_id: this.#sessionId }, 'usage unknown for now')
       return null
@@ -225,6 +228,7 @@ export class SessionActor {
     const nowMs = this.#deps.clock.now().getTime()
     this.#clock.update({ activeSince: isAtWork(row) ? row.active_since : null, limits }, nowMs)
     this.#rest.watch(row)
+    this.#budget.watch(row)
   }
 
   async #deliver(): Promise<void> {
@@ -232,7 +236,8 @@ export class SessionActor {
     const { store, clock } = this.#deps
     const row = await store.findSession({ sessionId: this.#sessionId })
     if (row === undefined || row.status === 'terminated') return
-    if (!(await store.findHasInput({ sessionId: this.#sessionId }))) return void (await this.#sandboxes.takeUp(row))
+    if (isPaused(row) || !(await store.findHasInput({ sessionId: this.#sessionId })))
+      return void (await this.#sandboxes.takeUp(row))
     const pauseMs = pauseAfter(row.failures)
     if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stopping.signal })
     const host = await this.#sandboxes.forSession(row.id)
@@ -243,6 +248,7 @@ export class SessionActor {
     // What it is called inside is known once it has a sandbox.
     const placed = row.sandbox_id === null ? await store.findSession({ sessionId: row.id }) : row
     if (placed === undefined) return
+    await this.#budget.settled()
     const config = toSessionConfig(placed)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
@@ -273,26 +279,4 @@ export function isAtWork(row: { readonly status: string }): boolean {
 
 function toItem(event: Committed['events'][number]): FeedItem {
   return { kind: 'event', event }
-}
-
-/** May the commit of this report show the session's usage? */
-function mayEndTurn(report: Report): boolean {
-  switch (report.type) {
-    case 'message':
-      return report.message['type'] === 'system' && report.message['subtype'] === 'session_state_changed'
-    case 'tool_call':
-      return report.policy === 'always_ask' || report.name.startsWith('mcp__')
-    case 'model_request':
-      return report.phase === 'end'
-    case 'exited':
-    case 'refused':
-      return true
-    case 'transcript':
-      return mayShowCall(report.text)
-    case 'started':
-    case 'call_begins':
-      return false
-    default:
-      return report satisfies never
-  }
 }

@@ -1,6 +1,6 @@
 /** Where a session's files are in its sandbox, and which of them outlive it. */
 import type { ArchiveLimits, ArchiveRoot } from '@berth/protocol/archive'
-import { waitsForClient } from '../domain/session.ts'
+import { isPaused, waitsForClient } from '../domain/session.ts'
 import type { SessionRow } from '../store/session-log.ts'
 import { dirsOf } from '../domain/session-dirs.ts'
 import { environmentOf } from './session-config.ts'
@@ -28,7 +28,7 @@ function outputsOf(row: SessionRow): ArchiveRoot {
 /** What a checkpoint of the session has: within a turn everything, whatever the lifecycle keeps when it is over. */
 export function rootsToSave(row: SessionRow, transcripts: readonly string[]): ArchiveRoot[] {
   const keepsOutputs = environmentOf(row).berth.lifecycle.type === 'ephemeral'
-  return keepsOutputs && !waitsForClient(row) ? [outputsOf(row)] : allRoots(row, transcripts)
+  return keepsOutputs && !waitsForClient(row) && !isPaused(row) ? [outputsOf(row)] : allRoots(row, transcripts)
 }
 
 /** A sparse file counts in full, so that there may be more than the disk holds. */

@@ -6,7 +6,7 @@ import { createEnvironmentBody } from '@berth/protocol/api/environment'
 import type { WarmPoolParams } from '@berth/protocol/api/warm-pool'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
-import { Directories, noGateway } from '../../test/directories.ts'
+import { Directories, listCosts, noGateway } from '../../test/directories.ts'
 import { PlayedRunners } from '../../test/played-runners.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { Archives } from '../blobs/archives.ts'
@@ -50,7 +50,7 @@ async function openWorld(warmSandboxes = 8): Promise<World> {
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
   const runners = cleanup.use(new PlayedRunners(driver, store))
-  const given = { ...parts, archives, checkpointsPerSession: 50, warmSandboxes, serverNumber: 1 }
+  const given = { ...parts, archives, checkpointsPerSession: 50, costs: listCosts, warmSandboxes, serverNumber: 1 }
   const engine = cleanup.use(await createEngine(given))
   const held = cleanup.move()
   return {
@@ -189,7 +189,13 @@ test('a warm sandbox is claimed once, by a session of its workspace that has not
   await Promise.all([add('sbx_1'), add('sbx_2'), add('sbx_other', 'wrkspc_other')])
   const sessions = await Promise.all(
     [1, 2].map(async () => {
-      const args = { id: ids.next('sesn'), threadId: ids.next('sthr'), workspaceId, now: now() }
+      const args = {
+        id: ids.next('sesn'),
+        threadId: ids.next('sthr'),
+        workspaceId,
+        now: now(),
+        prices: listCosts.prices,
+      }
       const body = { agent: world.agent, environment_id: environmentId }
       const { row } = await store.createSession({ ...args, body })
       const until = new Date(Date.now() + 60_000).toISOString()

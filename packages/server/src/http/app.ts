@@ -22,6 +22,7 @@ import { addSessionEvents } from './session-events.ts'
 import { addSessionFiles } from './session-files.ts'
 import { addSessionPorts } from './session-ports.ts'
 import { addSessions } from './sessions.ts'
+import { addUsage } from './usage.ts'
 import { missingPart } from './unsupported.ts'
 
 /** Routes that ask for a key, and no others. */
@@ -37,6 +38,7 @@ const resources: readonly AddRoutes[] = [
   addSessionFiles,
   addSessionPorts,
   addKeys,
+  addUsage,
 ]
 
 export function createApp(deps: HttpDeps): App {

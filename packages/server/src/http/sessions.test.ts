@@ -113,12 +113,7 @@ test('title and metadata can be changed, tools while idle', async () => {
 
 test('what an update cannot change is refused by name', async () => {
   const { id } = await create()
-  const max_list_cost = { amount: '100', currency: 'USD' as const }
   await expect(client.beta.sessions.update(id, { vault_ids: [] })).rejects.toThrow(/400 .*vault_ids: /)
-  await expect(client.beta.sessions.update(id, { budget: { type: 'limit', max_list_cost } })).rejects.toMatchObject({
-    status: 400,
-    errorCode: 'budget_create_only',
-  })
   const mcp_servers = [{ type: 'url' as const, name: 'x', url: 'https://x.example' }]
   await expect(client.beta.sessions.update(id, { agent: { mcp_servers } })).rejects.toThrow(
     /501 .*agent\.mcp_servers: /,
@@ -145,7 +140,6 @@ test('a deleted session is gone', async () => {
 const unsupported: [string, Partial<Params>, RegExp][] = [
   ['resources', { resources: [{ type: 'file', file_id: 'file_1' }] }, /resources: /],
   ['vaults', { vault_ids: ['vlt_1'] }, /vault_ids: /],
-  ['budgets', { budget: { type: 'limit', max_list_cost: { amount: '1', currency: 'USD' } } }, /budget: /],
   [
     'outcomes',
     { initial_events: [{ type: 'user.define_outcome', description: 'd', rubric: { type: 'text', content: 'r' } }] },

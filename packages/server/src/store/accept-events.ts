@@ -22,16 +22,20 @@ export interface AcceptEventsArgs {
   readonly now: string
 }
 
-/** `stored` are the events as they were accepted, in the order of the request. */
+/** `stored` are the events as they were accepted, in the order of the request; what has no effect at the budget is not among them. */
 export async function acceptEvents(db: Db, args: AcceptEventsArgs): Promise<Committed & { stored: SessionEvent[] }> {
   const log = await SessionLog.load(db, args)
   const stored: SessionEvent[] = []
-  for (const event of args.events) stored.push(await acceptInto(db, log, event))
+  for (const event of args.events) {
+    const accepted = await acceptInto(db, log, event)
+    if (accepted !== undefined) stored.push(accepted)
+  }
   askForTheRest(log)
   return { ...(await log.save()), stored }
 }
 
-export async function acceptInto(db: Db, log: SessionLog, event: ClientEvent): Promise<SessionEvent> {
+/** undefined: it has no effect and leaves no trace. */
+export async function acceptInto(db: Db, log: SessionLog, event: ClientEvent): Promise<SessionEvent | undefined> {
   checkSupported(event)
   switch (event.type) {
     case 'user.message':
@@ -69,9 +73,14 @@ async function acceptMessage(db: Db, log: SessionLog, params: UserMessageParams)
   return event
 }
 
-async function acceptInterrupt(db: Db, log: SessionLog, params: UserInterruptParams): Promise<SessionEvent> {
+async function acceptInterrupt(
+  db: Db,
+  log: SessionLog,
+  params: UserInterruptParams,
+): Promise<SessionEvent | undefined> {
   const { situation } = log
   checkInterrupt(situation, params.session_thread_id ?? null, log.row.thread_id)
+  if (situation.status === 'idle' && log.turn.paused !== null) return undefined
   const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
   log.addQueued(event)
   await log.process(event.id)

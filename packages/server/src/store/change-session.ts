@@ -2,10 +2,13 @@
 import { BerthError } from '@berth/protocol'
 import type { SessionEvent } from '@berth/protocol/api/event'
 import type { UpdateSessionBody } from '@berth/protocol/api/session'
+import type { Prices } from '@berth/protocol/prices'
 import { newId } from '../domain/ids.ts'
 import { sessionChanges } from '../domain/session.ts'
 import { leaveSandbox } from './departures.ts'
 import { leaveGroup } from './session-groups.ts'
+import { resumeTurn } from './pause-turn.ts'
+import { noteSandboxTime } from './sandbox-time.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -13,25 +16,30 @@ export interface UpdateSessionArgs {
   readonly workspaceId: string
   readonly sessionId: string
   readonly body: UpdateSessionBody
+  readonly prices: Prices
   readonly now: string
 }
 
 /** An update that changes nothing is no event. */
 export async function updateSession(db: Db, args: UpdateSessionArgs): Promise<Committed> {
   const log = await SessionLog.load(db, args)
-  const changes = sessionChanges(log.row, args.body)
+  const changes = sessionChanges(log.row, args.body, { prices: args.prices, now: new Date(args.now) })
   if (changes === undefined) return unchanged(log)
-  const { title, metadata, agent } = changes
+  const { title, metadata, agent, budget } = changes
   if (title !== undefined) log.row.title = title
   if (metadata !== undefined) log.row.metadata = JSON.stringify(metadata)
   if (agent !== undefined) log.row.agent = JSON.stringify(agent)
+  if (budget !== undefined) log.row.budget = budget === null ? null : JSON.stringify(budget)
   log.add({
     id: newId('sevt'),
     type: 'session.updated',
     ...(title === undefined ? {} : { title }),
     ...(metadata === undefined || Object.keys(metadata).length === 0 ? {} : { metadata }),
     ...(agent === undefined ? {} : { agent }),
+    ...(budget === undefined ? {} : { budget }),
   })
+  // A limit of the workspace is not raised with it.
+  if (budget !== undefined && log.turn.paused !== 'workspace_limit') await resumeTurn(db, log)
   return log.save()
 }
 
@@ -51,11 +59,17 @@ function checkNotRunning(log: SessionLog, verb: string): void {
   }
 }
 
+/** Up to now: from here on nobody, or those who live there still, have its time. */
+async function countSandboxTime(db: Db, { row, now }: SessionLog): Promise<void> {
+  if (row.sandbox_id !== null) await noteSandboxTime(db, { sandboxId: row.sandbox_id, now })
+}
+
 /** Archiving what is archived changes nothing. */
 export async function archiveSession(db: Db, args: EndSessionArgs): Promise<Committed> {
   const log = await SessionLog.load(db, args)
   if (log.row.archived_at !== null) return unchanged(log)
   checkNotRunning(log, 'archive')
+  await countSandboxTime(db, log)
   log.row.archived_at = args.now
   if (log.row.status !== 'terminated') log.toTerminated()
   log.row.sandbox_id = await leaveSandbox(db, log.row)
@@ -70,6 +84,7 @@ export async function deleteSession(
   const log = await SessionLog.load(db, args)
   checkNotRunning(log, 'delete')
   const id = args.sessionId
+  await countSandboxTime(db, log)
   const sandboxId = await leaveSandbox(db, log.row)
   await db.deleteFrom('events').where('session_id', '=', id).execute()
   await db.deleteFrom('inputs').where('session_id', '=', id).execute()

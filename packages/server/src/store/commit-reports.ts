@@ -1,5 +1,5 @@
 /** What a runner reported becomes durable: translated, appended, its progress noted, all in one transaction. */
-import { BerthError, type ModelUsage, type Report } from '@berth/protocol'
+import { BerthError, type Report, type SessionUsage } from '@berth/protocol'
 import { parseSessionAgent } from '../domain/session.ts'
 import type { StopReason } from '@berth/protocol/api/event'
 import { resolveTools } from '../domain/toolset.ts'
@@ -8,6 +8,7 @@ import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
 import { newId } from '../domain/ids.ts'
 import { parkTurn, refuseCalls } from './park-turn.ts'
+import { pauseTurn } from './pause-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
 import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
@@ -28,7 +29,7 @@ export interface CommitReportsArgs {
   readonly acked: number
   readonly previews: Readonly<Record<string, string>>
   /** The session's usage as of now; null: unknown, keep what is stored. */
-  readonly usage: readonly ModelUsage[] | null
+  readonly usage: Pick<SessionUsage, 'models' | 'stopped'> | null
   readonly now: string
 }
 
@@ -45,9 +46,9 @@ export async function commitReports(db: Db, args: CommitReportsArgs): Promise<Co
   const log = await SessionLog.load(db, args)
   const sdkMessages: { seq: number; message: Readonly<Record<string, unknown>> }[] = []
   if (!(await isPresentLaunch(db, log.row, args))) return { row: log.row, events: [], commands: [], sdkMessages }
-  if (args.usage !== null) log.row.usage = JSON.stringify(args.usage)
+  if (args.usage !== null) log.row.usage = JSON.stringify(args.usage.models)
   await noteRunner(db, log, args)
-  const context = contextOf(log, args.previews)
+  const context = contextOf(log, args)
   for (const { seq, report } of args.frames) {
     if (seq <= log.row.link_received) continue
     if (seq > log.row.link_received + 1) throw gap(args.sessionId, seq, log.row.link_received)
@@ -75,7 +76,7 @@ async function noteRunner(db: Db, log: SessionLog, args: CommitReportsArgs): Pro
   await db.deleteFrom('outbox').where('session_id', '=', args.sessionId).where('seq', '<=', args.acked).execute()
 }
 
-function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): TurnContext {
+function contextOf(log: SessionLog, { previews, usage }: CommitReportsArgs): TurnContext {
   const agent = parseSessionAgent(log.row.agent)
   return {
     threadId: log.row.thread_id,
@@ -83,6 +84,7 @@ function contextOf(log: SessionLog, previews: CommitReportsArgs['previews']): Tu
     tools: resolveTools(agent.tools),
     newEventId: () => newId('sevt'),
     previews,
+    stopped: usage?.stopped ?? null,
   }
 }
 
@@ -157,6 +159,7 @@ function statusAfter(log: SessionLog): SessionLog['row']['status'] {
 /** The input that was inside is done; the next one goes on without an idle between them. */
 async function endTurn(db: Db, log: SessionLog): Promise<void> {
   const { failure, refusal } = log.turn
+  if (await pauseTurn(db, log)) return
   log.turn = freshTurn
   log.row.failures = 0
   await db

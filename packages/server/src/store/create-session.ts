@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { CreateSessionBody } from '@berth/protocol/api/session'
+import type { Prices } from '@berth/protocol/prices'
 import { toWireAgent } from '../domain/agent.ts'
+import { checkBudgetable } from '../domain/budget.ts'
 import { parseEnvironmentBody } from '../domain/environment.ts'
 import { invalid } from '../domain/refusal.ts'
 import { refuseUnsupportedSession, resolveSessionAgent } from '../domain/session.ts'
@@ -17,6 +19,7 @@ export interface CreateSessionArgs {
   readonly threadId: string
   readonly workspaceId: string
   readonly body: CreateSessionBody
+  readonly prices: Prices
   readonly now: string
 }
 
@@ -39,6 +42,9 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
     environment: parseEnvironmentBody(environment.body).config,
     name,
   })
+  const effective = resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)
+  const budget = body.budget ?? null
+  if (budget !== null) checkBudgetable(args.prices, effective.model.id)
   const row = await db
     .insertInto('sessions')
     .values({
@@ -49,7 +55,7 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       subdir: name === null ? '' : args.id,
       agent_id: agent.id,
       agent_version: agent.version,
-      agent: JSON.stringify(resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)),
+      agent: JSON.stringify(effective),
       title: body.title ?? null,
       metadata: JSON.stringify(body.metadata ?? {}),
       status: 'idle',
@@ -69,6 +75,7 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       link_sent: 0,
       turn: JSON.stringify(freshTurn),
       usage: '[]',
+      budget: budget === null ? null : JSON.stringify(budget),
       failures: 0,
       needs_restore: 0,
       active_ms: 0,

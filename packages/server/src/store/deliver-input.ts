@@ -7,6 +7,8 @@ import { dirsOf } from '../domain/session-dirs.ts'
 import { toModelContent } from '../domain/model-content.ts'
 import { type FilesState, findFilesState } from './files-state.ts'
 import { pendingEventIds } from '../domain/turn/turn-state.ts'
+import { isPaused } from '../domain/session.ts'
+import { resumption } from './pause-turn.ts'
 import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog, type SessionRow } from './session-log.ts'
 import { settleCalls } from './settle-calls.ts'
@@ -37,7 +39,7 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
     .orderBy('seq')
     .limit(1)
     .execute()
-  if (head === undefined || head.state === 'delivered') return undefined
+  if (head === undefined || head.state !== 'queued' || isPaused(log.row)) return undefined
   if (log.turn.parked !== null) {
     if (pendingEventIds(log.turn).length > 0) return undefined
     const told = await settleCalls(db, log, args.config)
@@ -59,7 +61,7 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
   const content =
     head.continuation === null
       ? [...note, ...toModelContent(event.content)]
-      : blocks.parse(JSON.parse(head.continuation))
+      : [...(head.continuation === resumption ? note : []), ...blocks.parse(JSON.parse(head.continuation))]
   log.command({ type: 'input', uuid: head.uuid, content })
   return handOver(db, log, head.event_id)
 }

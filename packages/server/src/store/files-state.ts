@@ -1,8 +1,9 @@
 /** Where a session's files are, and how well they fit its conversation. */
 import { BerthError } from '@berth/protocol'
 import { toTree } from '../domain/checkpoint.ts'
-import { waitsForClient } from '../domain/session.ts'
+import { isPaused, waitsForClient } from '../domain/session.ts'
 import { findNewestCheckpoint } from './checkpoints.ts'
+import { endSandboxTime } from './sandbox-time.ts'
 import { SessionLog, type SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -65,7 +66,8 @@ export async function noteFilesSaved(db: Db, args: SandboxKey): Promise<void> {
 export async function releaseSandbox(db: Db, args: SandboxKey): Promise<boolean> {
   const { row } = await SessionLog.load(db, args)
   if (row.sandbox_id !== args.sandboxId || row.idle_since === null || waitsForClient(row)) return false
-  if (await hasWork(db, row.id)) return false
+  if (!isPaused(row) && (await hasWork(db, row.id))) return false
+  await endSandboxTime(db, args.sandboxId, args.now)
   await db.deleteFrom('outbox').where('session_id', '=', row.id).execute()
   const change = { sandbox_id: null, opened: null, files_in: null, is_changed: 0 }
   await db.updateTable('sessions').set(change).where('id', '=', row.id).execute()

@@ -7,6 +7,7 @@ import { TurnLog } from '../domain/turn/turn-log.ts'
 import { findFilesState } from './files-state.ts'
 import { parkTurn } from './park-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
+import { endSandboxTime } from './sandbox-time.ts'
 import { listSandboxSessions } from './sandboxes.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -28,6 +29,7 @@ export interface LoseSandboxArgs {
  */
 export async function loseSandbox(db: Db, args: LoseSandboxArgs): Promise<Committed[]> {
   const sessions = await listSandboxSessions(db, args)
+  if (sessions.length > 0) await endSandboxTime(db, args.sandboxId, args.now)
   const told: Committed[] = []
   for (const { id } of sessions)
     told.push(await tellLoss(db, await SessionLog.load(db, { ...args, sessionId: id }), args))
@@ -54,6 +56,7 @@ async function tellLoss(db: Db, log: SessionLog, args: LoseSandboxArgs): Promise
     tools: resolveTools(agent.tools),
     newEventId: () => newId('sevt'),
     previews: {},
+    stopped: null,
   }
   const closing = new TurnLog(structuredClone(log.turn), context)
   cutTurn(closing, args.why)

@@ -20,7 +20,9 @@ import { loseSandbox } from './lose-sandbox.ts'
 import { markCheckpointDamaged } from './mark-damaged.ts'
 import * as meta from './meta.ts'
 import { parkSession } from './park-session.ts'
+import { listPausedSessions, resumeSession } from './pause-turn.ts'
 import * as requests from './requests.ts'
+import { noteSandboxTime, listSandboxTime } from './sandbox-time.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
 import { tellResting } from './tell-resting.ts'
@@ -45,6 +47,7 @@ export const operations = {
   archiveSession,
   commitCheckpoint,
   commitReports,
+  noteSandboxTime,
   createSession,
   deleteSession,
   deliverInput,
@@ -53,12 +56,15 @@ export const operations = {
   getCheckpointPlace,
   limitTurn,
   listDepartures,
+  listPausedSessions,
+  listSandboxTime,
   loseSandbox,
   markCheckpointDamaged,
   noteFilesChanged,
   noteFilesRestored,
   noteFilesSaved,
   releaseSandbox,
+  resumeSession,
   tellResting,
   parkSession,
   updateSession,

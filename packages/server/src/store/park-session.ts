@@ -2,6 +2,7 @@
 import { fateOf } from '../domain/turn/held-calls.ts'
 import { parkTurn } from './park-turn.ts'
 import { isPresentLaunch } from './present-launch.ts'
+import { endSandboxTime } from './sandbox-time.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -25,6 +26,7 @@ export async function parkSession(db: Db, args: ParkSessionArgs): Promise<Commit
   if (!(await isPresentLaunch(db, log.row, args))) return undefined
   if (Object.values(turn.calls).some((call) => fateOf(call) === 'unknown')) return undefined
   if (!(await parkTurn(db, log, { lost: 'put_away' }))) return undefined
+  await endSandboxTime(db, args.sandboxId, args.now)
   await db.updateTable('sandboxes').set({ nonce: '' }).where('id', '=', args.sandboxId).execute()
   log.row.sandbox_id = null
   log.row.files_in = null

@@ -3,6 +3,7 @@ import { environmentConfig } from '@berth/protocol/api/environment'
 import { type SessionError, sessionEvent, type StopReason } from '@berth/protocol/api/event'
 import { z } from 'zod'
 import { newId } from '../domain/ids.ts'
+import { isPaused } from '../domain/session.ts'
 import { toModelContent } from '../domain/model-content.ts'
 import {
   begunText,
@@ -35,8 +36,8 @@ export interface Cut {
 
 /** Leaves the session rescheduling, with an input that can be handed over; or, where there is no point in going on, with the turn ended. */
 export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<void> {
-  const { interrupted, failure } = log.turn
-  log.turn = freshTurn
+  const { interrupted, failure, paused } = log.turn
+  log.turn = { ...freshTurn, paused: isPaused(log.row) ? paused : null }
   // What the CLI left is not to be taken up: the next one begins a conversation.
   if (log.row.has_transcript === 0) log.row.opened = null
   const inside = await db

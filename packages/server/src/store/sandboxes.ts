@@ -68,6 +68,7 @@ async function insertSandbox(db: Db, workspaceId: string, args: AssignSandboxArg
       state: 'starting',
       created_at: args.now,
       warm_for: null,
+      counted_to: args.now,
     })
     .execute()
 }
@@ -76,6 +77,7 @@ export interface RestartSandboxArgs {
   readonly epoch: number
   readonly sandboxId: string
   readonly nonce: string
+  readonly now: string
 }
 
 /** The sandbox, which is lost, is about to be started again on its own disk; the links of its sessions start at nought. */
@@ -83,7 +85,8 @@ export async function restartSandbox(db: Db, args: RestartSandboxArgs): Promise<
   const { sandboxId, nonce } = args
   const sessions = await listSandboxSessions(db, args)
   for (const session of sessions) await assertEpoch(db, session, args.epoch)
-  await db.updateTable('sandboxes').set({ nonce, state: 'starting' }).where('id', '=', sandboxId).execute()
+  const start = { nonce, state: 'starting' as const, counted_to: args.now }
+  await db.updateTable('sandboxes').set(start).where('id', '=', sandboxId).execute()
   for (const session of sessions) await restartSession(db, session)
 }
 

@@ -4,7 +4,7 @@ import type { CheckpointCause } from '../domain/checkpoint.ts'
 
 export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
 export type SandboxState = 'starting' | 'ready' | 'lost'
-export type InputState = 'queued' | 'delivered' | 'done'
+export type InputState = 'queued' | 'delivered' | 'paused' | 'done'
 
 export interface Database {
   meta: { key: string; value: string }
@@ -48,6 +48,7 @@ export interface Database {
     state: SandboxState
     created_at: string
     warm_for: string | null
+    counted_to: string | null
   }
   session_groups: {
     id: string
@@ -61,6 +62,7 @@ export interface Database {
     epoch: number
   }
   departures: { sandbox_id: string; session_id: string; uid: number; subdir: string }
+  sandbox_time: { workspace_id: string; day: string; agent_id: string; session_id: string; ms: number }
   sessions: {
     ord: Generated<number>
     id: string
@@ -93,6 +95,7 @@ export interface Database {
     sandbox_name: string | null
     uid: number
     subdir: string
+    budget: string | null
     failures: number
     needs_restore: number
     active_ms: number

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createEnvironmentBody } from '@berth/protocol/api/environment'
+import { listPrices } from '@berth/protocol/prices'
 import { createSessionBody } from '@berth/protocol/api/session'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makePlaces, type Places, workspaceId } from '../../test/session-places.ts'
@@ -37,7 +38,7 @@ async function environment(lifecycle: object, resources: object = {}): Promise<s
 async function session(environment_id: string, sandbox?: string): Promise<SessionRow> {
   const body = createSessionBody.parse({ agent: places.agent, environment_id, berth: { sandbox } })
   const ids = { id: newId('sesn'), threadId: newId('sthr') }
-  return (await store.createSession({ ...ids, workspaceId, body, now })).row
+  return (await store.createSession({ ...ids, workspaceId, body, now, prices: listPrices })).row
 }
 
 async function take(groupId: string, holder: string): Promise<number | undefined> {
@@ -90,7 +91,7 @@ test('they have one sandbox: assigned once, lost and restarted for all, gone wit
     sandboxId,
     sandboxId,
   ])
-  await store.restartSandbox({ sandboxId, epoch: 1, nonce: 'm' })
+  await store.restartSandbox({ sandboxId, epoch: 1, nonce: 'm', now })
   expect(await store.findSandbox({ sandboxId })).toMatchObject({ state: 'starting', nonce: 'm' })
   expect((await store.loseSandbox({ ...loss, files: 'gone' })).map(({ row }) => row.sandbox_id)).toEqual([null, null])
   expect(await store.loseSandbox({ ...loss, files: 'gone' })).toEqual([])

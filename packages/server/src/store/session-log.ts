@@ -14,6 +14,7 @@ import {
 } from '@berth/protocol/api/event'
 import type { ResultBlock } from '@berth/protocol/api/content'
 import { newId } from '../domain/ids.ts'
+import { isBudgetReached, parseBudget } from '../domain/budget.ts'
 import type { SessionSituation } from '../domain/acceptance.ts'
 import type { EventDraft } from '../domain/turn/turn-log.ts'
 import { parseTurn, type TurnState } from '../domain/turn/turn-state.ts'
@@ -73,6 +74,7 @@ export class SessionLog {
       status: this.row.status,
       stopReason: reason === null ? null : stopReason.parse(JSON.parse(reason)),
       turn: this.turn,
+      isBudgetReached: isBudgetReached(this.row, new Date(this.now)),
     }
   }
 
@@ -148,7 +150,7 @@ export class SessionLog {
     const idle = { stop_reason: reason, stop_details: details }
     this.add({ id: newId('sevt'), type: 'session.thread_status_idle', ...this.#thread(), ...idle })
     const usage = toWireUsage(parseModels(this.row.usage), this.row.active_ms)
-    this.add({ id: newId('sevt'), type: 'session.usage', usage, budget: null })
+    this.add({ id: newId('sevt'), type: 'session.usage', usage, budget: parseBudget(this.row.budget) })
     this.add({ id: newId('sevt'), type: 'session.status_idle', ...idle })
   }
 

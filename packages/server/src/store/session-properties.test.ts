@@ -9,7 +9,8 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Invariants } from '../../test/session-invariants.ts'
 import { makePlaces, type Places, policies } from '../../test/session-places.ts'
-import { idle, SessionWorld, type Stored } from '../../test/session-world.ts'
+import { SessionWorld, type Stored } from '../../test/session-world.ts'
+import { idle, unpaid } from '../../test/reports.ts'
 import { openSqliteStore } from './sqlite/open.ts'
 
 let dir: string
@@ -56,6 +57,7 @@ const reported = fc.constantFrom(
   'unstartable',
   'closed',
   'refused',
+  'unpaid',
   'take',
 )
 type Reported = typeof reported extends fc.Arbitrary<infer T> ? T : never
@@ -68,7 +70,16 @@ const step = fc.oneof(
     arbitrary: fc.record({ report: fc.array(reported, { minLength: 1, maxLength: 4 }), again: fc.nat({ max: 3 }) }),
   },
   { weight: 3, arbitrary: fc.constantFrom('ship' as const, 'beginCall' as const, 'runCalls' as const) },
-  { weight: 1, arbitrary: fc.constantFrom('lose' as const, 'park' as const, 'limit' as const, 'takeOver' as const) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      'lose' as const,
+      'park' as const,
+      'limit' as const,
+      'takeOver' as const,
+      'resume' as const,
+    ),
+  },
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
@@ -248,6 +259,8 @@ function toReport(world: SessionWorld, kind: Exclude<Reported, 'take'>, calls: O
       return { ...exited, reason: 'start_failed' }
     case 'closed':
       return { ...exited, reason: 'closed' }
+    case 'unpaid':
+      return unpaid
     case 'refused':
       return { type: 'refused', command: 'input', detail: 'no' }
     default:

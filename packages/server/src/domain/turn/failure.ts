@@ -42,10 +42,14 @@ export function resultFailure(result: ResultMessage): SessionError | undefined {
   if (result.subtype === 'error_max_turns') {
     return sessionFailure('tool_use_limit_reached_error', 'the turn was ended by its limit max_turns', 'exhausted')
   }
-  const status = result.api_error_status ?? null
   const text = result.result ?? (result.errors ?? []).map(String).join('; ')
-  if (status !== null || reason === 'api_error') return requestFailure('', text, status)
+  if (isRequestFailure(result)) return requestFailure('', text, result.api_error_status ?? null)
   return sessionFailure('unknown_error', text === '' ? `the turn ended with ${result.subtype}` : text, 'exhausted')
+}
+
+/** Did the turn end because a model request has failed? */
+export function isRequestFailure(result: ResultMessage): boolean {
+  return (result.api_error_status ?? null) !== null || result.terminal_reason === 'api_error'
 }
 
 function errorType(kind: string, status: number | null): ErrorType {

@@ -1,5 +1,5 @@
 /** The Agent SDK's messages, one function per type. Types and subtypes not named here are not shown to clients. */
-import { refusal, requestFailure, resultFailure, retryFailure } from './failure.ts'
+import { isRequestFailure, refusal, requestFailure, resultFailure, retryFailure } from './failure.ts'
 import {
   type AssistantMessage,
   assistantMessage,
@@ -46,7 +46,7 @@ export function translateMessage(log: TurnLog, message: Readonly<Record<string, 
 function assistant(log: TurnLog, message: AssistantMessage): void {
   if (isOfSubagent(message) || message.aborted === true) return
   if (typeof message.error === 'string') {
-    log.fail(requestFailure(message.error, textOf(message)))
+    log.failRequest(requestFailure(message.error, textOf(message)))
     return
   }
   if (message.message.model === SYNTHETIC_MODEL) return
@@ -97,7 +97,8 @@ function result(log: TurnLog, message: ResultMessage): void {
   log.flushText()
   log.turn.cut = null
   const failure = resultFailure(message)
-  if (failure !== undefined) log.fail(failure)
+  if (failure !== undefined && isRequestFailure(message)) log.failRequest(failure)
+  else if (failure !== undefined) log.fail(failure)
   if (message.stop_reason === 'refusal') log.turn.refusal ??= refusal(null, null)
   closeOpenCalls(log, () => 'The turn ended before this call had a result.')
 }

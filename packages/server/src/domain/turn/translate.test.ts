@@ -13,6 +13,7 @@ class Conversation {
   isOver = false
   cut: TurnCut | undefined
   readonly previews: Record<string, string> = {}
+  stopped: TurnContext['stopped'] = null
   #ids = 0
 
   get context(): TurnContext {
@@ -28,6 +29,7 @@ class Conversation {
       },
       newEventId: () => `sevt_${++this.#ids}`,
       previews: this.previews,
+      stopped: this.stopped,
     }
   }
 

@@ -1,5 +1,6 @@
 /** The pen with which a translation writes: the turn it changes and the events it has drafted so far. */
 import type { SessionError, SessionEvent } from '@berth/protocol/api/event'
+import type { Stopped } from '@berth/protocol'
 import type { ResolvedTools } from '../toolset.ts'
 import type { TurnState } from './turn-state.ts'
 
@@ -14,6 +15,8 @@ export interface TurnContext {
   readonly agentName: string
   readonly tools: ResolvedTools
   readonly newEventId: () => string
+  /** Why the gateway refuses the session's model requests; null: it does not. */
+  readonly stopped: Stopped | null
   /** Id under which a message is being previewed to clients, by `previewKey`. */
   readonly previews: Readonly<Record<string, string>>
 }
@@ -91,6 +94,12 @@ export class TurnLog {
     const key = request === null ? '' : previewKey('agent.thinking', request.messageId, request.thoughts)
     this.add({ type: 'agent.thinking' }, this.context.previews[key])
     if (request !== null) request.thoughts += 1
+  }
+
+  /** A model request has failed. One that was refused by a limit is no failure: the turn rests. */
+  failRequest(failure: NonNullable<TurnState['failure']>): void {
+    if (this.context.stopped === null) this.fail(failure)
+    else if (this.turn.failure === null) this.turn.paused = this.context.stopped
   }
 
   fail(failure: NonNullable<TurnState['failure']>): void {

@@ -1,5 +1,6 @@
 /** What is under way in a session's present turn: stored with the session, changed only together with its log. */
 import { z } from 'zod'
+import { stopped } from '@berth/protocol/gateway'
 import { losses } from './recovery.ts'
 import { sessionError, stopDetails } from '@berth/protocol/api/event'
 
@@ -51,6 +52,8 @@ export const turnState = z.object({
     .default(null),
   /** The client, or a limit, has interrupted the turn: should it be cut before the agent has stopped, it does not go on. */
   interrupted: z.boolean().default(false),
+  /** A model request was refused for this reason, and with it the turn rests until the reason is gone. */
+  paused: stopped.nullable().default(null),
   failure: sessionError.nullable(),
   refusal: stopDetails.nullable(),
 })
@@ -63,6 +66,7 @@ export const freshTurn: TurnState = {
   retrying: false,
   parked: null,
   interrupted: false,
+  paused: null,
   failure: null,
   refusal: null,
 }
