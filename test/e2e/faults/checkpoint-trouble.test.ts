@@ -2,6 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { checkpointsOf } from '../../harness/berth-api.ts'
+import type { ServerProcess } from '../../harness/berth-server.ts'
 import { bash } from '../../harness/message.ts'
 import { messagesOf, ofType } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
@@ -23,11 +24,14 @@ async function packsOf(berth: TestBerth): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
 }
 
-async function damage(paths: readonly string[]): Promise<void> {
+/** While no server runs: one keeps what it has read, at its start too. */
+async function damage({ server }: TestBerth<ServerProcess>, paths: readonly string[]): Promise<void> {
+  await server.kill()
   for (const path of paths) {
     const bytes = await readFile(path)
     await writeFile(path, bytes.fill(0x55, Math.floor(bytes.length / 2)))
   }
+  await server.restart()
 }
 
 function told(berth: TestBerth, prompt: string): string {
@@ -42,9 +46,8 @@ describe('a checkpoint whose bytes are damaged', () => {
     const before = new Set(await packsOf(berth))
     await work(berth, id, 'Two', 'echo two > two')
     const [second, first] = await checkpointsOf(berth, id)
-    // The server keeps what it has just read.
-    await berth.server.restart()
-    await damage((await packsOf(berth)).filter((path) => !before.has(path)))
+    const ofSecond = (await packsOf(berth)).filter((path) => !before.has(path))
+    await damage(berth, ofSecond)
     await using events = await berth.watch(id)
     expect(await work(berth, id, 'Three', 'cat one; ls; echo two > two')).toEqual(['one\none'])
     expect(ofType(events.events, 'session.error').map(({ error }) => error.message)).toEqual([
@@ -65,8 +68,7 @@ describe('a checkpoint whose bytes are damaged', () => {
     await using berth = await startKillableBerth()
     const id = await createSession(berth)
     await work(berth, id, 'One', 'echo one > one')
-    await berth.server.restart()
-    await damage(await packsOf(berth))
+    await damage(berth, await packsOf(berth))
     expect(await work(berth, id, 'Two', 'ls | wc -l')).toEqual(['0'])
     expect(told(berth, 'Two')).toContain('files that were written in the old one are gone')
     await berth.assertClean()

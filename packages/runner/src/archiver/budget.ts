@@ -24,8 +24,13 @@ export class Budget {
   }
 
   size(path: () => string, bytes: number): void {
+    this.fits(path, bytes)
     this.bytes += bytes
-    if (this.bytes > this.limits.bytes) throw this.#over('bytes', `${this.limits.bytes} in all files`, path)
+  }
+
+  /** Takes nothing yet. */
+  fits(path: () => string, bytes: number): void {
+    if (this.bytes + bytes > this.limits.bytes) throw this.#over('bytes', `${this.limits.bytes} in all files`, path)
   }
 
   time(path: () => string): void {

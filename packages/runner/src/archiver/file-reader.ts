@@ -23,6 +23,14 @@ export interface FileContent {
   readonly stats: BigIntStats | undefined
 }
 
+/** Each may end the reading by throwing. */
+export interface ReadWatch {
+  /** With the file's size, before anything of it is read. */
+  readonly begin: (bytes: number) => void
+  /** After each chunk. */
+  readonly chunk: () => void
+}
+
 export function isSparse(stats: BigIntStats): boolean {
   return stats.size >= SPARSE_FROM && stats.blocks * BLOCK_BYTES < stats.size
 }
@@ -38,13 +46,14 @@ export class FileReader {
   }
 
   /** Sends what is not known of a file's content. Undefined when it is no regular file any more. Throws the system's error. */
-  read(name: BytePath, onChunk: () => void): FileContent | undefined {
+  read(name: BytePath, watch: ReadWatch): FileContent | undefined {
     const fd = openToRead(name)
     try {
       const before = fstatSync(fd, { bigint: true })
       if (!before.isFile()) return undefined
       const sparse = isSparse(before)
-      const { size, pieces } = this.#pieces(fd, Number(before.size), sparse, onChunk)
+      watch.begin(Number(before.size))
+      const { size, pieces } = this.#pieces(fd, Number(before.size), sparse, watch)
       const after = fstatSync(fd, { bigint: true })
       const isSame = after.size === before.size && after.ctimeNs === before.ctimeNs && size === Number(before.size)
       return { size, pieces, sparse, stats: isSame ? before : undefined }
@@ -53,7 +62,7 @@ export class FileReader {
     }
   }
 
-  #pieces(fd: number, expected: number, sparse: boolean, onChunk: () => void): { size: number; pieces: Pieces } {
+  #pieces(fd: number, expected: number, sparse: boolean, watch: ReadWatch): { size: number; pieces: Pieces } {
     const pieces: (string | number)[] = []
     let size = 0
     while (size < expected) {
@@ -69,7 +78,7 @@ export class FileReader {
       }
       // One that was cut short while it was read ends here: what stands behind would be in no whole chunk.
       if (bytes.length < CHUNK_BYTES) break
-      onChunk()
+      watch.chunk()
     }
     return { size, pieces }
   }

@@ -145,6 +145,16 @@ describe('a save', () => {
     expect(replies.at(-1)).toEqual({ type: 'failed', code: 'limit', message })
   })
 
+  it('does not read what is beyond the limit of bytes', async () => {
+    using tree = new TestTree()
+    // Reading its holes would take hours.
+    execFileSync('truncate', ['-s', '8T', tree.path('workspace', 'holes')])
+    giveAway(tree.path('workspace'), tree.uid)
+    const { replies } = await archiverOf(tree).ask(tree.saving(), { type: 'known_end' })
+    const message = expect.stringMatching(new RegExp(`limit of bytes .* at ${tree.path('workspace')}/holes`))
+    expect(replies.at(-1)).toEqual({ type: 'failed', code: 'limit', message })
+  })
+
   it('goes deeper than a path can be long, and back', async () => {
     using tree = new TestTree()
     // Made as the session would: by going in.

@@ -5,13 +5,13 @@ import { Budget } from './budget.ts'
 import { Exclusions, native, shown, toWire } from './byte-path.ts'
 import type { BytePath } from './byte-path.ts'
 import { errno, failureOf } from './failure.ts'
-import { FileReader, isSparse } from './file-reader.ts'
+import { type FileContent, FileReader, isSparse } from './file-reader.ts'
 import { keepable } from './file-time.ts'
 import { namesIn } from './names-here.ts'
 import { PERMISSIONS, Place } from './place.ts'
 import { Refusals } from './refusals.ts'
 import type { SegmentWriter } from './segment-writer.ts'
-import type { Pieces, WalkCache } from './walk-cache.ts'
+import type { WalkCache } from './walk-cache.ts'
 
 /** Permissions that the owner needs to list a directory and to go into it. */
 const LIST = 0o500
@@ -145,7 +145,7 @@ export class Save {
       return this.#writer.entry(entry, () => this.#show(root, path))
     }
     const show = (): string => this.#show(root, path)
-    const content = this.#remembered(stats) ?? this.#reader.read(name, () => this.#budget.time(show))
+    const content = this.#remembered(stats) ?? this.#read(name, show)
     if (content === undefined) return this.#refusals.add(root.name, path, 'changed while it was read')
     this.#count(root, path, 0)
     this.#budget.size(show, content.size)
@@ -157,8 +157,16 @@ export class Save {
     if (stats.nlink > 1n) this.#linked.set(inode, { root: root.name, path })
   }
 
+  #read(name: BytePath, show: () => string): FileContent | undefined {
+    return this.#reader.read(name, {
+      // Holes are read as zeros, and there may be terabytes of them.
+      begin: (bytes) => this.#budget.fits(show, bytes),
+      chunk: () => this.#budget.time(show),
+    })
+  }
+
   /** What the file held at the last walk, when it is the same since and the server has all of it. */
-  #remembered(stats: BigIntStats): { size: number; pieces: Pieces; sparse: boolean; stats: BigIntStats } | undefined {
+  #remembered(stats: BigIntStats): FileContent | undefined {
     const pieces = this.#cache.find(stats)
     if (pieces?.every((piece) => typeof piece === 'number' || this.#writer.isKnown(piece)) !== true) return undefined
     return { size: Number(stats.size), pieces, sparse: isSparse(stats), stats }
