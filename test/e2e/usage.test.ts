@@ -2,6 +2,9 @@ import { openGatewayClient } from '@berth/protocol/gateway-client'
 import { controlSocket } from '@berth/gateway'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
+import { pageOf } from '@berth/protocol/api/page'
+import { usageEntry } from '@berth/protocol/api/usage'
+import { usageOf } from '../harness/berth-api.ts'
 import { ofType, onlyOf } from '../harness/reading.ts'
 import { story } from '../harness/story.ts'
 
@@ -55,6 +58,32 @@ describe('usage', () => {
         cache_creation_5m_input_tokens: 81,
       },
     ])
+  })
+
+  story('of a workspace is asked for by group and page, and sandbox time stands beside it', async ({ berth }) => {
+    const before = await usageOf(berth, { group_by: 'model' })
+    const { id } = await berth.createSession()
+    await berth.runTurn(id, ['Priced', usage(1_000_000, 100_000, 0, 0), '::text $3'])
+    const [bySession] = await usageOf(berth, { session_id: id, group_by: 'session' })
+    expect(bySession).toMatchObject({ session_id: id, day: null, model: null, requests: 1, list_cost_usd: '3' })
+    expect(bySession?.sandbox?.seconds).toBeGreaterThan(0)
+    const [byModel] = await usageOf(berth, { session_id: id, group_by: 'model' })
+    expect(byModel).toMatchObject({ model: 'claude-sonnet-5-5', input_tokens: 1_000_000, sandbox: null })
+    const cost = (entries: typeof before) => entries.reduce((sum, { list_cost_usd }) => sum + Number(list_cost_usd), 0)
+    expect(cost(await usageOf(berth, { group_by: 'model' })) - cost(before)).toBeCloseTo(3, 6)
+    const { agent } = await berth.client.beta.sessions.retrieve(id)
+    const all = await usageOf(berth, { agent_id: agent.id, group_by: 'session', limit: '1000' })
+    const paged: typeof all = []
+    for (let page = ''; page !== 'null';) {
+      const query = { agent_id: agent.id, group_by: 'session', limit: '1', page }
+      const answer = pageOf(usageEntry).parse(
+        await (await berth.fetch(`/berth/v1/usage?${new URLSearchParams(query).toString()}`)).json(),
+      )
+      paged.push(...answer.data)
+      page = String(answer.next_page)
+    }
+    expect(paged.map(({ session_id }) => session_id)).toEqual(all.map(({ session_id }) => session_id))
+    expect(await usageOf(berth, { 'day[lte]': '2020-01-01', group_by: 'day' })).toEqual([])
   })
 
   story('counts active time and what an interrupted request had used', async ({ berth }) => {

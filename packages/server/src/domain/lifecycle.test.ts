@@ -47,6 +47,15 @@ describe('the next step of a session that rests', () => {
     expect(nextRestStep({ lifecycle: hybrid, ...waiting })).toEqual({ step: 'release', afterMs: 60_000 })
     expect(nextRestStep({ lifecycle: longRunning, ...waiting })).toBeUndefined()
   })
+
+  test('one that has reached its budget: a checkpoint between, and the release as if it waited for an answer', () => {
+    const resting = { stopReason: 'budget_reached' } as const
+    const checkpoint = { step: 'checkpoint', afterMs: 5_000 }
+    const release = { step: 'release', afterMs: 60_000 }
+    expect(nextRestStep({ lifecycle: hybrid, ...resting, isChanged: true })).toEqual(checkpoint)
+    expect(nextRestStep({ lifecycle: hybrid, ...resting, isChanged: false })).toEqual(release)
+    expect(nextRestStep({ lifecycle: ephemeral, ...resting, isChanged: true })).toEqual(release)
+  })
 })
 
 test('processes that hold a sandbox are looked at soon, then less and less often, and hold it no longer than they may', () => {

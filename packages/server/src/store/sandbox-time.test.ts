@@ -1,0 +1,79 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { listPrices } from '@berth/protocol/prices'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makePlaces, type Places, workspaceId } from '../../test/session-places.ts'
+import { newId } from '../domain/ids.ts'
+import { spansOf } from './sandbox-time.ts'
+import { openSqliteStore } from './sqlite/open.ts'
+import type { Store } from './store.ts'
+
+let dir: string
+let store: Store
+let places: Places
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'bt-time-'))
+  store = await openSqliteStore(join(dir, 'berth.db'))
+  places = await makePlaces(store)
+})
+afterAll(async () => {
+  await store[Symbol.asyncDispose]()
+  await rm(dir, { recursive: true })
+})
+
+const hour = (text: string) => `2026-11-22T${text}:00.000Z`
+
+async function sandboxOf(now: string): Promise<{ sessionId: string; sandboxId: string; epoch: number }> {
+  const body = { agent: places.agent, environment_id: places.environments.continue }
+  const sessionId = newId('sesn')
+  const key = { id: sessionId, threadId: newId('sthr'), workspaceId }
+  await store.createSession({ ...key, body, prices: listPrices, now })
+  const epoch = (await store.takeLease({ sessionId, holder: 'me', until: '2099-01-01T00:00:00.000Z', now })) ?? 0
+  const sandboxId = newId('sbx')
+  await store.assignSandbox({ sessionId, epoch, sandboxId, driver: 'none', nonce: 'n', now })
+  return { sessionId, sandboxId, epoch }
+}
+
+const times = (sessionId: string, groupBy: ('day' | 'session')[] = ['day']) =>
+  store.listSandboxTime({
+    workspaceId,
+    agentId: undefined,
+    sessionId,
+    fromDay: undefined,
+    toDay: undefined,
+    groupBy,
+    after: undefined,
+    limit: 10,
+  })
+
+test('is counted from the sandbox’s beginning to its end, once, day by day, and outlives the session', async () => {
+  const { sessionId } = await sandboxOf(hour('23:30'))
+  await store.noteSandboxTime({ now: hour('23:40') })
+  await store.noteSandboxTime({ now: hour('23:40') })
+  expect(await times(sessionId)).toEqual([{ key: ['2026-11-22'], ms: 600_000 }])
+  await store.noteSandboxTime({ now: '2026-11-23T00:10:00.000Z' })
+  await store.deleteSession({ workspaceId, sessionId, now: '2026-11-23T00:15:00.000Z' })
+  await store.noteSandboxTime({ now: '2026-11-23T00:50:00.000Z' })
+  expect(await times(sessionId)).toEqual([
+    { key: ['2026-11-22'], ms: 30 * 60_000 },
+    { key: ['2026-11-23'], ms: 15 * 60_000 },
+  ])
+  expect(await times(sessionId, ['session'])).toEqual([{ key: [sessionId], ms: 45 * 60_000 }])
+  expect(await times(sessionId, [])).toEqual([{ key: [], ms: 45 * 60_000 }])
+})
+
+test('stands still while the sandbox is lost, and goes on when it is started again', async () => {
+  const { sessionId, sandboxId, epoch } = await sandboxOf(hour('10:00'))
+  const lost = { sessionId, epoch, sandboxId, why: 'lost', files: 'kept' as const, isCounted: false }
+  await store.loseSandbox({ ...lost, now: hour('10:05') })
+  await store.noteSandboxTime({ now: hour('10:30') })
+  await store.restartSandbox({ sessionId, epoch, sandboxId, nonce: 'n2', now: hour('10:40') })
+  await store.noteSandboxTime({ now: hour('10:41') })
+  expect(await times(sessionId)).toEqual([{ key: ['2026-11-22'], ms: 6 * 60_000 }])
+})
+
+test('of a sandbox that nobody renewed ends with its life', () => {
+  expect(spansOf(hour('01:00'), hour('09:00'))).toEqual([{ day: '2026-11-22', ms: 65 * 60_000 }])
+  expect(spansOf(hour('01:00'), hour('00:59'))).toEqual([])
+})
