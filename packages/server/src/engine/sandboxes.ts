@@ -41,8 +41,13 @@ export class Sandboxes implements AsyncDisposable {
     this.#launches = new SandboxLaunch(deps)
     const { signal: stopping } = this.#stopping
     const [held, launches] = [this.#held, this.#launches]
-    const { lost } = options
-    this.#losses = new SandboxLosses(deps, { held, launches, stopping, lost, release: (id) => this.release(id) })
+    this.#losses = new SandboxLosses(deps, {
+      held,
+      launches,
+      stopping,
+      lost: (loss) => options.lost(loss),
+      release: (id) => this.release(id),
+    })
     this.#departures = new Departures(deps, { findHost: (id) => this.find(id), stopping })
   }
 

@@ -32,20 +32,15 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
     throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
   }
   const name = body.berth?.sandbox ?? null
-  const entered = await enterGroup(db, {
-    workspaceId,
-    sessionId: args.id,
-    environmentId: environment.id,
-    environment: parseEnvironmentBody(environment.body).config,
-    name,
-  })
+  const { config } = parseEnvironmentBody(environment.body)
+  const place = { workspaceId, sessionId: args.id, environmentId: environment.id, environment: config, name }
   const row = await db
     .insertInto('sessions')
     .values({
       id: args.id,
       workspace_id: workspaceId,
       environment_id: environment.id,
-      ...entered,
+      ...(await enterGroup(db, place)),
       subdir: name === null ? '' : args.id,
       agent_id: agent.id,
       agent_version: agent.version,
