@@ -179,7 +179,8 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   async #leave(sessionId: string): Promise<void> {
-    for (const held of this.#held.values()) await this.#launches.leave(held, sessionId)
+    const held = [...this.#held.values()].find(({ sessions }) => sessions.has(sessionId))
+    if (held !== undefined) await this.#launches.leave(held, sessionId)
     await this.#departures.run()
   }
 
