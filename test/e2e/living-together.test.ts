@@ -180,6 +180,8 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   const shared = await Promise.any([one, two].map((id) => SessionSandbox.of(berth.traces, id)))
   await shared.tool('left-running')
   await berth.client.beta.sessions.delete(one)
+  // Whoever was at it.
+  await berth.server.restart()
   const traces = 'find / -uid 1001 -not -path "/proc/*" 2>/dev/null; ls /workspace /home /mnt/session/outputs'
   await waitUntil(
     'nothing of it is left',
