@@ -24,7 +24,12 @@ it('its example runs as it stands, and shows the files of the sandbox and of the
 
 it('its example of two sessions in one sandbox runs as it stands, and what one hands over the other has', async () => {
   await using berth = await startTestBerth()
-  const hand = ['Write', tool('Bash', { command: 'echo harbour > "$BERTH_OUTPUTS/haiku.txt"' }), '::next', '::text Written.']
+  const hand = [
+    'Write',
+    tool('Bash', { command: 'echo harbour > "$BERTH_OUTPUTS/haiku.txt"' }),
+    '::next',
+    '::text Written.',
+  ]
   const take = ['Read', tool('Bash', { command: 'cat OUTPUTS/haiku.txt' }), '::next', '::text {{result}}']
   const tasks = [hand.join('\n'), take.join('\n')]
   expect(await runExample(berth, blocksOf(page, 'ts')[1] ?? '', tasks)).toEqual(['Written.', 'harbour'])

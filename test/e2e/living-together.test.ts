@@ -5,6 +5,7 @@ import type { ServerProcess } from '../harness/berth-server.ts'
 import { checkpointsOf, contentPath, filesOf, fork } from '../harness/berth-api.ts'
 import { tool } from '../harness/message.ts'
 import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
+import { askPort, signPort } from '../harness/port-client.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
@@ -77,7 +78,9 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
   )
   const found: unknown = JSON.parse(await run(two, `/opt/berth/node probe.mjs ${one} 1001`))
   expect(found).toEqual({
-    seen: expect.any(Boolean),
+    owners: [1002],
+    // At least the runner, a CLI and its command.
+    others: expect.any(Number),
     files: {
       'list the working directory': 'EACCES',
       'read a file there': 'EACCES',
@@ -99,10 +102,10 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
     processes: {
       end: 'EPERM',
       stop: 'EPERM',
-      environment: 'EACCES',
-      memory: 'EACCES',
-      descriptors: 'EACCES',
-      directory: 'EACCES',
+      environment: 'ENOENT',
+      memory: 'ENOENT',
+      descriptors: 'ENOENT',
+      directory: 'ENOENT',
       priority: false,
     },
     sockets: { model: 'EACCES', link: 'EACCES', own: 'ok' },
@@ -113,6 +116,15 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
   expect(JSON.stringify(berth.modelCalls('Prepare')[0]?.last_user)).toContain('Others work in this sandbox')
   expect(await filesOf(berth, two, '.')).toMatchObject({ data: [{ name: 'probe.mjs' }], checkpoint_id: null })
   expect((await berth.fetch(contentPath(two, `/workspace/${one}/secret`))).status).toBeGreaterThanOrEqual(400)
+  // A port is the sandbox's: it is reached under the address of each.
+  await run(
+    two,
+    `nohup /opt/berth/node -e 'require("http").createServer((_, r) => r.end("open")).listen(8080)' > /dev/null 2>&1 &`,
+  )
+  for (const id of [one, two]) {
+    const { url } = await signPort(berth, id, 8080)
+    await waitUntil('the port answers', async () => (await askPort(url)).body === 'open')
+  }
   // Relative to its own working directory, where the first waits for it.
   expect((await berth.fetch(contentPath(one, 'go'), { method: 'PUT', body: '' })).status).toBe(200)
   await events.turn(0, soon())
@@ -136,12 +148,12 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
 
   // All of its processes: the next turn of each is on the same disk, with its conversation.
   await using events = await berth.watch(two)
-  await berth.send(two, ['Cut', bash('touch held; sleep 300'), '::next', '::text Went on.'])
+  await berth.send(two, ['Cut', bash('echo; sleep 300'), '::next', '::text Went on.'])
   const sandbox = await SessionSandbox.of(berth.traces, one)
-  await sandbox.tool('touch held')
+  await sandbox.tool('sleep')
   await sandbox.kill({ disk: 'kept' })
   expect(messagesOf(await events.turn(0, soon()))).toEqual(['Went on.'])
-  const there = ['one\none\none\nnote', 'two\ntwo\ntwo\nheld\nlater\nnote']
+  const there = ['one\none\none\nnote', 'two\ntwo\ntwo\nlater\nnote']
   expect(await Promise.all([run(one, read), run(two, read)])).toEqual(there)
   expect(await Promise.all([remembered(one), remembered(two)])).toEqual(['3', '4'])
 
@@ -165,21 +177,29 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   const copy = await fork(berth, one, { event_id: (await berth.list(one)).at(-1)?.id })
   expect(copy.session).toMatchObject({ berth: { sandbox: null } })
   berth.adopt(copy.session.id)
+  const shared = await Promise.any([one, two].map((id) => SessionSandbox.of(berth.traces, id)))
+  await shared.tool('left-running')
   await berth.client.beta.sessions.delete(one)
-  const traces =
-    'cat /proc/[0-9]*/status 2>/dev/null | grep -c "^Uid:.1001"; find / -uid 1001 -not -path "/proc/*" 2>/dev/null; ls /workspace /home /mnt/session/outputs'
+  // Whoever was at it.
+  await berth.server.restart()
+  const traces = 'find / -uid 1001 -not -path "/proc/*" 2>/dev/null; ls /workspace /home /mnt/session/outputs'
   await waitUntil(
     'nothing of it is left',
-    async () =>
-      (await run(two, traces)) === `0\n/home:\n${two}\n\n/mnt/session/outputs:\n${two}\n\n/workspace:\n${two}`,
+    async () => (await run(two, traces)) === `/home:\n${two}\n\n/mnt/session/outputs:\n${two}\n\n/workspace:\n${two}`,
   )
+  expect((await shared.processes()).filter(({ args }) => args.join(' ').includes('left-running'))).toEqual([])
   expect(await run(two, read)).toBe(there[1])
 
   // Its fork has a sandbox of its own, and finds what it knows where it was.
   expect(await run(copy.session.id, `id -u; pwd; cat note /workspace/${one}/note`)).toBe(
     `1000\n/workspace/${one}\nuno\nuno`,
   )
+  const named = { event_id: (await berth.list(two)).at(-1)?.id, berth: { sandbox: 'dock' } }
+  const third = (await fork(berth, two, named)).session.id
+  berth.adopt(third)
+  expect(await run(third, 'id -u; pwd; cat note')).toBe(`1003\n/workspace/${third}\ntwo`)
   expect((await driver.list()).map(({ id }) => id)).toContain(ref?.id)
+  await berth.client.beta.sessions.delete(third)
   await berth.client.beta.sessions.archive(two)
   await waitUntil('the sandbox went with the last', async () => (await driver.get(ref?.id ?? '')) === undefined)
 }, 300_000)

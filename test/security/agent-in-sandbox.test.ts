@@ -76,7 +76,8 @@ test('it is nobody: no capability, no way to one, no uid of the host', () => {
 
 test('it sees its own sandbox alone: no process, file or socket of the host or of a neighbour', () => {
   expect(found.host).toEqual({ file: 'ENOENT', process: 'hidden', interfaces: ['lo'] })
-  const known = /^(\/opt\/berth\/(init|node|claude)|\/bin\/(ba)?sh|find)\b/
+  // Its own alone: neither the runner nor process 1.
+  const known = /^(\/opt\/berth\/(node probe|claude)|\/bin\/(ba)?sh|find)\b/
   expect(found.processes.filter((name) => !known.test(name))).toEqual([])
   expect(found.processes.join('\n')).not.toMatch(/sleep/)
   expect(found.sockets.filter((path) => !path.startsWith('/home/'))).toEqual(['/run/berth/gw/1000/model.sock'])
@@ -100,16 +101,16 @@ test('it cannot reach the link, nor touch the runner', () => {
   expect(found.runner).toEqual({
     signal: 'EPERM',
     stop: 'EPERM',
-    environment: 'EACCES',
-    memory: 'EACCES',
-    descriptors: 'EACCES',
-    root: 'EACCES',
+    environment: 'ENOENT',
+    memory: 'ENOENT',
+    descriptors: 'ENOENT',
+    root: 'ENOENT',
     init: 'EPERM',
   })
 })
 
 test('it can write where it may, and nowhere else', () => {
-  const allowed = ['/dev/shm', '/home', '/mnt/session/outputs', '/tmp', '/workspace']
+  const allowed = ['/dev/shm', '/mnt/session/outputs', '/tmp', '/workspace']
   expect(found.writable).toEqual(allowed)
 })
 

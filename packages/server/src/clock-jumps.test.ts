@@ -88,11 +88,11 @@ test('a server whose clock is behind takes over at once from one that died holdi
   }
   using raw = database()
   const until = new Date(Date.now() + 15_000).toISOString()
-  raw.prepare(`UPDATE sessions SET lease_holder = 'server-dead', lease_until = ?, epoch = 7`).run(until)
+  raw.prepare(`UPDATE session_groups SET lease_holder = 'server-dead', lease_until = ?, epoch = 7`).run(until)
   offset = -HOUR
   await using server = await start()
   const client = clientOf(server.url, apiKey)
   await client.beta.sessions.events.send(id, say('hello'))
-  const epoch = () => raw.prepare('SELECT epoch FROM sessions WHERE id = ?').get(id)
+  const epoch = () => raw.prepare('SELECT epoch FROM session_groups WHERE id = ?').get(id)
   await vi.waitFor(() => expect(epoch()).toEqual({ epoch: 8 }), 5_000)
 })

@@ -89,14 +89,16 @@ export function isolation(test: DriverUnderTest): void {
 
     promise(test, 'closes the runner and its link to agents', async () => {
       const refused = await sandbox.probe.agent(reachRunner)
+      // Where agents do not even see that it is there, it is not there for them.
+      const hidden: unknown = expect.stringMatching(/^(EACCES|ENOENT)$/)
       expect(refused).toEqual({
         'kill init': 'EPERM',
         'kill runner': 'EPERM',
-        'environ of init': 'EACCES',
-        'environ of runner': 'EACCES',
-        'memory of runner': 'EACCES',
-        'root of runner': 'EACCES',
-        'descriptors of runner': 'EACCES',
+        'environ of init': hidden,
+        'environ of runner': hidden,
+        'memory of runner': hidden,
+        'root of runner': hidden,
+        'descriptors of runner': hidden,
         'link directory': 'EACCES',
         'link socket': 'EACCES',
         'replace link': 'EROFS',

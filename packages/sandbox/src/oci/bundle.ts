@@ -102,7 +102,13 @@ function mountsOf(input: BundleInput): Mount[] {
   const disk = ['rw', 'nosuid', 'nodev', 'noatime']
   const fromHost = ['ro', 'nosuid', 'nodev']
   return [
-    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+    // An agent sees its own processes alone; the runner's group sees all.
+    {
+      destination: '/proc',
+      type: 'proc',
+      source: 'proc',
+      options: ['nosuid', 'noexec', 'nodev', 'hidepid=2', 'gid=0'],
+    },
     tmpfs('/dev', ['nosuid', 'noexec', 'mode=755', 'size=64k', 'nr_inodes=64']),
     {
       destination: '/dev/pts',

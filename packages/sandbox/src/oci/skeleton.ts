@@ -37,14 +37,18 @@ const copied = [
 ]
 const rootLinks = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32']
 
+/** Programs that ask for their user's name fail without one: the first session of a sandbox has it, and some that live there with it. */
+const NAMED = 256
+const agents = Array.from({ length: NAMED }, (_, n) => [n === 0 ? 'agent' : `agent${n}`, inside.firstUid + n] as const)
+
 const written: Readonly<Record<string, string>> = {
   'etc/passwd': [
     'root:x:0:0:root:/:/usr/sbin/nologin',
-    `agent:x:${inside.firstUid}:${inside.firstUid}:agent:/home/agent:/bin/bash`,
+    ...agents.map(([name, uid]) => `${name}:x:${uid}:${uid}:agent:/home/agent:/bin/bash`),
     'nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin',
     '',
   ].join('\n'),
-  'etc/group': ['root:x:0:', `agent:x:${inside.firstUid}:`, 'nogroup:x:65534:', ''].join('\n'),
+  'etc/group': ['root:x:0:', ...agents.map(([name, uid]) => `${name}:x:${uid}:`), 'nogroup:x:65534:', ''].join('\n'),
   // Names are never asked of anybody: there is no network, and a lookup must fail at once.
   'etc/nsswitch.conf': 'passwd: files\ngroup: files\nshadow: files\nhosts: files\n',
   'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',

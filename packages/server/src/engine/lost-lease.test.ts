@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createEnvironmentBody } from '@berth/protocol/api/environment'
 import { fromServer, type FromServer, LINK_PROTOCOL, linkClose, type Report } from '@berth/protocol'
 import type { SandboxRef } from '@berth/sandbox'
 import { pino } from 'pino'
@@ -12,7 +13,8 @@ import { WebSocket } from 'ws'
 import { Directories, linkOf, listCosts, noGateway } from '../../test/directories.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { systemClock } from '../domain/clock.ts'
-import { createIds } from '../domain/ids.ts'
+import { newEnvironment } from '../domain/environment.ts'
+import { createIds, newId } from '../domain/ids.ts'
 import { openSqliteStore } from '../store/sqlite/open.ts'
 import type { Store } from '../store/store.ts'
 import { Archives } from '../blobs/archives.ts'
@@ -29,13 +31,18 @@ class World implements AsyncDisposable {
   readonly driver: Directories
   readonly engine: Engine
   readonly sessionId: string
+  readonly agent: string
   readonly #cleanup: AsyncDisposableStack
 
-  private constructor(parts: Pick<World, 'store' | 'driver' | 'engine' | 'sessionId'>, cleanup: AsyncDisposableStack) {
+  private constructor(
+    parts: Pick<World, 'store' | 'driver' | 'engine' | 'sessionId' | 'agent'>,
+    cleanup: AsyncDisposableStack,
+  ) {
     this.store = parts.store
     this.driver = parts.driver
     this.engine = parts.engine
     this.sessionId = parts.sessionId
+    this.agent = parts.agent
     this.#cleanup = cleanup
   }
 
@@ -68,7 +75,7 @@ class World implements AsyncDisposable {
     }
     const { id } = await engine.createSession({ workspaceId, body })
     await vi.waitFor(() => expect(driver.refs.size).toBe(1))
-    return new World({ store, driver, engine, sessionId: id }, cleanup.move())
+    return new World({ store, driver, engine, sessionId: id, agent: places.agent }, cleanup.move())
   }
 
   async runner(epoch = 0): Promise<FakeRunner> {
@@ -80,16 +87,16 @@ class World implements AsyncDisposable {
   }
 
   /** Another server, started before this one, has the session from now on. Answers its epoch. */
-  async passLease(): Promise<number> {
+  async passLease(groupId: string = this.sessionId): Promise<number> {
     await this.store.releaseLeases({ holder: null })
     const now = new Date()
     const until = new Date(now.getTime() + 3_600_000).toISOString()
-    const lease = { groupId: this.sessionId, holder: 'server-1', until, now: now.toISOString() }
+    const lease = { groupId, holder: 'server-1', until, now: now.toISOString() }
     return (await this.store.takeLease(lease)) ?? 0
   }
 
-  async log(): Promise<string[]> {
-    const listed = await this.store.listEventsAfter({ sessionId: this.sessionId, after: 0, limit: 1_000 })
+  async log(sessionId: string = this.sessionId): Promise<string[]> {
+    const listed = await this.store.listEventsAfter({ sessionId, after: 0, limit: 1_000 })
     return listed.map(({ event }) => event.type)
   }
 
@@ -204,6 +211,45 @@ test('no write of the store is done under an epoch that has passed', async () =>
   }
   expect(await store.findSandbox({ sandboxId })).toEqual(known)
   expect((await store.findSession({ sessionId }))?.sandbox_id).toBe(row?.sandbox_id)
+})
+
+test('sessions that share a sandbox share its link and its lease: they lose it, and have it again, together', async () => {
+  await using world = await World.open()
+  const { store, engine, driver } = world
+  const environment_id = newId('env')
+  const config = { type: 'cloud', berth: { lifecycle: { type: 'long_running' } } }
+  const environment = newEnvironment(createEnvironmentBody.parse({ name: 'e', config }))
+  await store.createEnvironment({ workspaceId, id: environment_id, body: environment, now: new Date().toISOString() })
+  const body = { agent: world.agent, environment_id, berth: { sandbox: 'a' }, initial_events: said('Hello') }
+  const [one, two] = [
+    await engine.createSession({ workspaceId, body }),
+    await engine.createSession({ workspaceId, body }),
+  ]
+  const ref = await vi.waitFor(() => {
+    const made = [...driver.refs.values()].find(({ labels }) => [one.id, two.id].includes(labels['session'] ?? ''))
+    if (made === undefined) throw new Error('no sandbox yet')
+    return made
+  })
+  const { nonce = '' } = (await store.findSandbox({ sandboxId: ref.id })) ?? {}
+  const runner = await FakeRunner.dial(ref, { nonce, epoch: 0, sessions: [] })
+  const told = (from: FakeRunner) =>
+    new Set(from.heard.flatMap((message) => (message.type === 'frame' ? [message.session_id] : [])))
+  await vi.waitFor(() => expect(told(runner)).toEqual(new Set([one.id, two.id])))
+  expect(driver.refs.size).toBe(2)
+
+  const before = await world.log(two.id)
+  expect(await world.passLease(one.group_id)).toBe(2)
+  // Neither of the two notices before one of them is refused.
+  runner.report(two.id, 1, started)
+  await runner.closed
+  expect(await world.log(two.id)).toEqual(before)
+  await store.releaseLeases({ holder: 'server-1' })
+  const again = await FakeRunner.dial(ref, { nonce, epoch: 1, sessions: [] })
+  const { epoch, sessions } = await again.until('welcome')
+  expect(epoch).toBe(3)
+  expect(sessions.map(({ session_id }) => session_id).toSorted()).toEqual([one.id, two.id].toSorted())
+  again.report(one.id, 1, started)
+  await again.until('ack')
 })
 
 test('a server that has the lease again takes the sandbox up as it is, in the middle of a turn', async () => {

@@ -76,7 +76,8 @@ export class SandboxLaunch {
 
   /** The session lives in it no more. */
   async leave(held: HeldSandbox, sessionId: string): Promise<void> {
-    if (held.sessions.delete(sessionId)) await this.#unroute(sessionId)
+    held.sessions.delete(sessionId)
+    await this.#unroute(sessionId)
   }
 
   /** Closes what `open` and `enter` have opened, once. */

@@ -17,9 +17,9 @@ export interface SandboxLossesOptions {
   readonly launches: SandboxLaunch
   readonly stopping: AbortSignal
   /** To be told to all who live in it. */
-  lost(loss: Loss): Promise<void>
+  readonly lost: (loss: Loss) => Promise<void>
   /** Ends what is left of it, and forgets it. */
-  release(sandboxId: string): Promise<void>
+  readonly release: (sandboxId: string) => Promise<void>
 }
 
 export class SandboxLosses {

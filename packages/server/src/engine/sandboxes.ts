@@ -41,8 +41,13 @@ export class Sandboxes implements AsyncDisposable {
     this.#launches = new SandboxLaunch(deps)
     const { signal: stopping } = this.#stopping
     const [held, launches] = [this.#held, this.#launches]
-    const { lost } = options
-    this.#losses = new SandboxLosses(deps, { held, launches, stopping, lost, release: (id) => this.release(id) })
+    this.#losses = new SandboxLosses(deps, {
+      held,
+      launches,
+      stopping,
+      lost: (loss) => options.lost(loss),
+      release: (id) => this.release(id),
+    })
     this.#departures = new Departures(deps, { findHost: (id) => this.find(id), stopping })
   }
 
@@ -172,7 +177,8 @@ export class Sandboxes implements AsyncDisposable {
   }
 
   async #leave(sessionId: string): Promise<void> {
-    for (const held of this.#held.values()) await this.#launches.leave(held, sessionId)
+    const held = [...this.#held.values()].find(({ sessions }) => sessions.has(sessionId))
+    if (held !== undefined) await this.#launches.leave(held, sessionId)
     await this.#departures.run()
   }
 

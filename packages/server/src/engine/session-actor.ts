@@ -236,8 +236,9 @@ export class SessionActor {
     const { store, clock } = this.#deps
     const row = await store.findSession({ sessionId: this.#sessionId })
     if (row === undefined || row.status === 'terminated') return
-    if (isPaused(row) || !(await store.findHasInput({ sessionId: this.#sessionId })))
-      return void (await this.#sandboxes.takeUp(row))
+    if (isPaused(row) || !(await store.findHasInput({ sessionId: this.#sessionId }))) {
+      return await this.#sandboxes.takeUp(row)
+    }
     const pauseMs = pauseAfter(row.failures)
     if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stopping.signal })
     const host = await this.#sandboxes.forSession(row.id)

@@ -65,6 +65,23 @@ test('the agent is pinned: latest, or the version that is named', async () => {
   expect((await client.beta.sessions.retrieve(latest.id)).agent.name).toBe('two')
 })
 
+test('a session shows the sandbox that it shares; one that cannot be shared is refused, naming the field', async () => {
+  const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'long_running' } } }
+  const { id } = await client.beta.environments.create({ name: 'stays', config })
+  const named = { berth: { sandbox: 'site-1' } }
+  expect(await create({ environment_id: id, ...named })).toMatchObject(named)
+  expect(await create()).toMatchObject({ berth: { sandbox: null } })
+  await expect(create({ ...named, title: null })).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringContaining('berth.sandbox: needs an environment whose lifecycle is long_running, not hybrid'),
+  })
+  const misnamed = { environment_id: id, berth: { sandbox: 'Site' } }
+  await expect(create(misnamed)).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringContaining('berth.sandbox'),
+  })
+})
+
 test('overrides replace, clear or inherit', async () => {
   const overridden = await create({
     agent: { type: 'agent_with_overrides', id: agentId, model: 'm', system: null, tools: [] },

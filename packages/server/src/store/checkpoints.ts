@@ -1,4 +1,7 @@
 import type { Selectable } from 'kysely'
+import type { ArchiveRoot } from '@berth/protocol/archive'
+import { toTree } from '../domain/checkpoint.ts'
+import { dirsOf } from '../domain/session-dirs.ts'
 import { notFound } from '../domain/refusal.ts'
 import type { Window } from '../domain/page.ts'
 import type { Database } from './schema.ts'
@@ -113,14 +116,31 @@ export async function copyCheckpoint(
 ): Promise<CheckpointRow> {
   const source = await findCheckpoint(db, { workspaceId: args.workspaceId, id: args.from })
   if (source === undefined) throw notFound('checkpoint', args.from)
-  const { sdk_session_id } = await db
+  const session = await db
     .selectFrom('sessions')
-    .select('sdk_session_id')
+    .select(['id', 'subdir', 'sdk_session_id'])
     .where('id', '=', args.sessionId)
     .where('workspace_id', '=', args.workspaceId)
     .executeTakeFirstOrThrow(() => notFound('session', args.sessionId))
   const { ord: _, ...rest } = source
-  const own = { id: args.id, session_id: args.sessionId, seq: args.seq, created_at: args.now, sdk_session_id }
+  const { sdk_session_id } = session
+  const roots = JSON.stringify(toTree(source).roots.map((root) => ({ ...root, path: pathOf(session, root) })))
+  const own = { id: args.id, session_id: args.sessionId, seq: args.seq, created_at: args.now, sdk_session_id, roots }
   const row = { ...rest, ...own, why: 'fork' as const, stored_bytes: 0 }
   return db.insertInto('checkpoints').values(row).returningAll().executeTakeFirstOrThrow()
+}
+
+/** Where the root's files are for that session. */
+function pathOf(session: Parameters<typeof dirsOf>[0], { name, path }: ArchiveRoot): string {
+  const dirs = dirsOf(session)
+  switch (name) {
+    case 'workspace':
+      return dirs.cwd
+    case 'home':
+      return dirs.home
+    case 'outputs':
+      return dirs.outputs
+    default:
+      return path
+  }
 }

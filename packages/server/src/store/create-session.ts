@@ -13,6 +13,7 @@ import { getEnvironment } from './environments.ts'
 import { enterGroup } from './session-groups.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
+import { unbegun } from './unbegun.ts'
 
 export interface CreateSessionArgs {
   readonly id: string
@@ -35,13 +36,8 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
     throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
   }
   const name = body.berth?.sandbox ?? null
-  const entered = await enterGroup(db, {
-    workspaceId,
-    sessionId: args.id,
-    environmentId: environment.id,
-    environment: parseEnvironmentBody(environment.body).config,
-    name,
-  })
+  const { config } = parseEnvironmentBody(environment.body)
+  const place = { workspaceId, sessionId: args.id, environmentId: environment.id, environment: config, name }
   const effective = resolveSessionAgent(toWireAgent(agent), body.agent, body.berth?.limits)
   const budget = body.budget ?? null
   if (budget !== null) checkBudgetable(args.prices, effective.model.id)
@@ -51,38 +47,23 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       id: args.id,
       workspace_id: workspaceId,
       environment_id: environment.id,
-      ...entered,
+      ...(await enterGroup(db, place)),
       subdir: name === null ? '' : args.id,
       agent_id: agent.id,
       agent_version: agent.version,
       agent: JSON.stringify(effective),
       title: body.title ?? null,
       metadata: JSON.stringify(body.metadata ?? {}),
-      status: 'idle',
+      ...unbegun,
       stop_reason: null,
       created_at: args.now,
       updated_at: args.now,
-      archived_at: null,
-      thread_id: args.threadId,
-      last_seq: 0,
-      last_sdk_seq: 0,
-      sdk_session_id: randomUUID(),
-      has_transcript: 0,
-      sandbox_id: null,
-      name_inside: args.id,
-      opened: null,
-      link_received: 0,
-      link_sent: 0,
-      turn: JSON.stringify(freshTurn),
-      usage: '[]',
-      budget: budget === null ? null : JSON.stringify(budget),
-      failures: 0,
-      needs_restore: 0,
-      active_ms: 0,
-      active_since: null,
       idle_since: null,
-      is_changed: 0,
-      files_in: null,
+      thread_id: args.threadId,
+      sdk_session_id: randomUUID(),
+      name_inside: args.id,
+      turn: JSON.stringify(freshTurn),
+      budget: budget === null ? null : JSON.stringify(budget),
     })
     .returningAll()
     .executeTakeFirstOrThrow()

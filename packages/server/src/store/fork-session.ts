@@ -13,6 +13,7 @@ import { getSession } from './sessions.ts'
 import type { SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
 import { copyTranscripts, holdsConversation } from './transcripts.ts'
+import { unbegun } from './unbegun.ts'
 
 export interface ForkSessionArgs {
   readonly workspaceId: string
@@ -57,7 +58,7 @@ export async function forkSession(db: Db, args: ForkSessionArgs): Promise<Fork> 
     .insertInto('sessions')
     .values({
       ...columns,
-      ...unused,
+      ...unbegun,
       ...(await enterGroup(db, {
         workspaceId: args.workspaceId,
         sessionId: args.id,
@@ -100,26 +101,6 @@ async function takeFiles(
   await copyCheckpoint(db, { workspaceId, from: checkpoint.id, id: checkpointId, sessionId, seq: 0, now })
   return { id: checkpoint.id, asOf: checkpoint.created_at }
 }
-
-/** What a session has of its own. */
-const unused = {
-  status: 'idle',
-  archived_at: null,
-  last_seq: 0,
-  last_sdk_seq: 0,
-  has_transcript: 0,
-  sandbox_id: null,
-  opened: null,
-  link_received: 0,
-  link_sent: 0,
-  usage: '[]',
-  failures: 0,
-  needs_restore: 0,
-  active_ms: 0,
-  active_since: null,
-  is_changed: 0,
-  files_in: null,
-} as const
 
 async function findPoint(db: Db, source: SessionRow, body: ForkSessionBody): Promise<ForkPoint> {
   const { checkpoint_id, event_id = '' } = body

@@ -1,5 +1,5 @@
 /** Which sessions live together: each enters a group when it is made, and the group goes with the last of them. */
-import { BerthError } from '@berth/protocol'
+import type { BerthError } from '@berth/protocol'
 import { environmentConfig, type EnvironmentConfig } from '@berth/protocol/api/environment'
 import { inside } from '@berth/sandbox'
 import { newId } from '../domain/ids.ts'
