@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { BerthError } from '@berth/protocol/error'
 import { z } from 'zod'
+import type { EgressConfig } from './egress/config.ts'
 
 export interface UpstreamConfig {
   readonly baseUrl: URL
@@ -45,9 +46,9 @@ export function readUpstreamConfig(env: Readonly<Record<string, string | undefin
 }
 
 /** `upstream` of the gateway's health: equal for equal settings, and tells nothing of the key. */
-export function fingerprint(config: UpstreamConfig): string {
+export function fingerprint(config: UpstreamConfig, egress: EgressConfig): string {
   const { baseUrl, apiKey, socketPath, connectTimeoutMs, idleTimeoutMs } = config
-  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs]
+  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs, egress]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 

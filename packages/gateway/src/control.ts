@@ -1,8 +1,9 @@
 import { chmod, rename, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { BerthError, errorCodes, isBerthError } from '@berth/protocol/error'
-import { type GatewayHealth, sessionRoute, type SessionUsage } from '@berth/protocol/gateway'
+import { type EgressDecisions, type GatewayHealth, sessionRoute, type SessionUsage } from '@berth/protocol/gateway'
 import { z } from 'zod'
+import type { Audit } from './egress/audit.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { checkId, type Routes } from './routes.ts'
@@ -12,6 +13,7 @@ const MAX_BODY = 1024 * 1024
 export interface ControlParts {
   readonly routes: Routes
   readonly ledger: Ledger
+  readonly audit: Audit
   readonly logger: Logger
   readonly health: () => GatewayHealth
   readonly shutdown: () => void
@@ -19,7 +21,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage
+  readonly body?: GatewayHealth | SessionUsage | EgressDecisions
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -77,6 +79,8 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
     parts.shutdown()
     return { status: 202 }
   }
+  const decisions = /^GET \/sessions\/([^/?]+)\/egress\?(.*)$/.exec(call)
+  if (decisions !== null) return { status: 200, body: await listDecisions(parts.audit, decisions) }
   const [, method, id, usage] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage)?$/.exec(call) ?? []
   if (id !== undefined) {
     checkId(id)
@@ -93,6 +97,18 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
     }
   }
   throw new BerthError('not_found', 'The gateway has no such route')
+}
+
+const egressQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1001),
+  before: z.coerce.number().int().min(1).optional(),
+})
+
+async function listDecisions(audit: Audit, [, id = '', query]: RegExpExecArray): Promise<EgressDecisions> {
+  checkId(id)
+  const page = egressQuery.safeParse(Object.fromEntries(new URLSearchParams(query)))
+  if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
+  return { session_id: id, decisions: await audit.list({ session_id: id, ...page.data }) }
 }
 
 async function readRoute(request: IncomingMessage): Promise<z.infer<typeof sessionRoute>> {

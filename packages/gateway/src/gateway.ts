@@ -6,6 +6,8 @@ import { Admission } from './admission.ts'
 import { BodyBudget } from './body.ts'
 import { fingerprint, scrubber, type UpstreamConfig } from './config.ts'
 import { Control } from './control.ts'
+import { Audit } from './egress/audit.ts'
+import { type EgressConfig, egressParts } from './egress/config.ts'
 import { Ledger } from './ledger.ts'
 import { lockState } from './lock.ts'
 import type { Logger } from './logger.ts'
@@ -21,6 +23,7 @@ export interface GatewayOptions {
   /** State directory; made when missing. One gateway at a time has it. */
   readonly state: string
   readonly upstream: UpstreamConfig
+  readonly egress: EgressConfig
   readonly logger: Logger
   readonly now: () => Date
   readonly version: string
@@ -54,6 +57,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   parts.defer(() => idle(1))
   const ledger = parts.use(await Ledger.open(join(state, 'ledger.db'), now().toISOString(), ended.resolve))
   const upstream = parts.use(new Upstream(options.upstream))
+  const audit = parts.use(await Audit.open(join(state, 'egress.db')))
   const session = {
     upstream,
     ledger,
@@ -64,6 +68,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     bodies: new BodyBudget(BODY_BYTES),
     admission: parts.use(new Admission()),
     concurrency: CONCURRENCY,
+    egress: egressParts(options.egress, { audit, logger, now }),
   }
   const routes = await Routes.open({ directory: join(state, 'sessions'), session, logger, changed: idle })
   parts.defer(() => routes.drain(AbortSignal.timeout(DRAIN_MS)))
@@ -72,11 +77,13 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     protocol: GATEWAY_PROTOCOL,
     version: options.version,
     pid: process.pid,
-    upstream: fingerprint(options.upstream),
+    upstream: fingerprint(options.upstream, options.egress),
     sessions: routes.size,
   })
   const control = controlSocket(state)
-  parts.use(await Control.open({ routes, ledger, logger, health, shutdown: () => ended.resolve(undefined) }, control))
+  parts.use(
+    await Control.open({ routes, ledger, audit, logger, health, shutdown: () => ended.resolve(undefined) }, control),
+  )
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -5,6 +5,7 @@ import { isBerthError } from '@berth/protocol/error'
 import { destination } from 'pino'
 import { z } from 'zod'
 import { readUpstreamConfig, scrubber, type UpstreamConfig } from './config.ts'
+import { type EgressConfig, readEgressConfig } from './egress/config.ts'
 import { openGateway } from './gateway.ts'
 import { createLogger } from './logger.ts'
 
@@ -25,13 +26,14 @@ function readVersion(): string {
   return z.object({ version: z.string() }).parse(JSON.parse(text)).version
 }
 
-async function run(upstream: UpstreamConfig, given: z.infer<typeof flags>): Promise<number> {
+async function run(upstream: UpstreamConfig, egress: EgressConfig, given: z.infer<typeof flags>): Promise<number> {
   const logger = createLogger(scrubber(upstream), destination({ dest: 2, sync: true }))
   const signal = Promise.withResolvers<undefined>()
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => signal.resolve(undefined))
   await using gateway = await openGateway({
     state: given.state,
     upstream,
+    egress,
     logger,
     now: () => new Date(),
     version: readVersion(),
@@ -48,7 +50,7 @@ async function run(upstream: UpstreamConfig, given: z.infer<typeof flags>): Prom
 // Sockets and files are nobody else's before a single mode is set.
 process.umask(0o077)
 try {
-  process.exitCode = await run(readUpstreamConfig(process.env), readFlags())
+  process.exitCode = await run(readUpstreamConfig(process.env), readEgressConfig(process.env), readFlags())
 } catch (error) {
   const text = isBerthError(error) || error instanceof Error ? error.message : String(error)
   process.stderr.write(`berth gateway: ${text}\n`)

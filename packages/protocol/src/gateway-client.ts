@@ -3,6 +3,8 @@ import { request } from 'node:http'
 import { z } from 'zod'
 import { BerthError, type ErrorCode, errorCodes } from './error.ts'
 import {
+  egressDecisions,
+  type EgressDecision,
   type GatewayHealth,
   gatewayHealth,
   sessionRoute,
@@ -21,8 +23,15 @@ export interface GatewayClient {
   route(sessionId: string, route: SessionRoute, signal?: AbortSignal): Promise<void>
   unroute(sessionId: string, signal?: AbortSignal): Promise<void>
   usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
+  /** What was decided about its way out, newest first: at most `limit` (1000) of those before the decision `before`. */
+  egress(sessionId: string, page: EgressPage, signal?: AbortSignal): Promise<EgressDecision[]>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
+}
+
+export interface EgressPage {
+  readonly before: number | undefined
+  readonly limit: number
 }
 
 const TIMEOUT_MS = 15_000
@@ -41,6 +50,14 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
       void (await call('PUT', session(id), { body: sessionRoute.parse(route), signal })),
     unroute: async (id, signal) => void (await call('DELETE', session(id), { signal })),
     usage: async (id, signal) => sessionUsage.parse(await call('GET', `${session(id)}/usage`, { signal })),
+    egress: async (id, { before, limit }, signal) => {
+      const query = new URLSearchParams({
+        limit: String(limit),
+        ...(before === undefined ? {} : { before: String(before) }),
+      })
+      const path = `${session(id)}/egress?${query.toString()}`
+      return egressDecisions.parse(await call('GET', path, { signal })).decisions
+    },
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

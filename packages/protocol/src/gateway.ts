@@ -5,9 +5,11 @@
  *   PUT    /sessions/{id}              SessionRoute → 204   opens (or re-opens, or changes) the session's model socket; idempotent
  *   DELETE /sessions/{id}              → 204                closes it; its ledger stays; idempotent
  *   GET    /sessions/{id}/usage        → SessionUsage       zeros for a session it never saw
+ *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
  *   POST   /shutdown                   → 202                stop listening, let running requests end (at most 10 s), exit 0
  */
 import { z } from 'zod'
+import { readHostPattern } from './host.ts'
 
 export const GATEWAY_PROTOCOL = 1
 
@@ -21,6 +23,29 @@ export const gatewayHealth = z.object({
 })
 export type GatewayHealth = z.infer<typeof gatewayHealth>
 
+const canonicalPattern = z.string().refine((text) => {
+  const reading = readHostPattern(text)
+  return 'pattern' in reading && reading.pattern === text
+}, 'must be a name of a host, or *. before one, in its canonical form')
+
+/** Where a session may go. `limited` without hosts: nowhere. */
+export const egressPolicy = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('unrestricted') }),
+  z.strictObject({ type: z.literal('limited'), hosts: z.array(canonicalPattern).max(2000) }),
+])
+export type EgressPolicy = z.infer<typeof egressPolicy>
+
+/** A session's way out: an HTTP proxy on a socket of its own. */
+export const egressRoute = z.strictObject({
+  socket_path: z.string(),
+  /** Host uid that may connect: that of the runner, which forwards to it. */
+  owner_uid: z.int(),
+  /** Password of the proxy (any user name). Good for this socket alone. */
+  credential: z.string().regex(/^[A-Za-z0-9_-]{32,64}$/),
+  policy: egressPolicy,
+})
+export type EgressRoute = z.infer<typeof egressRoute>
+
 /** One session's way to the model. Kept in the gateway's state directory, so that a restarted gateway reopens it by itself. */
 export const sessionRoute = z.object({
   workspace_id: z.string(),
@@ -32,6 +57,8 @@ export const sessionRoute = z.object({
   models: z.array(z.string()).nullable(),
   /** Server-side tools (`web_search_…` and the like) that the environment allows, by type prefix. Default: none. */
   server_tools: z.array(z.string()),
+  /** Absent: the session has no way out. */
+  egress: egressRoute.optional(),
 })
 export type SessionRoute = z.infer<typeof sessionRoute>
 
@@ -51,3 +78,38 @@ export type ModelUsage = z.infer<typeof modelUsage>
 /** Sums over the session's ledger. A request is in them before the last byte of its answer reaches the sandbox. */
 export const sessionUsage = z.object({ session_id: z.string(), models: z.array(modelUsage) })
 export type SessionUsage = z.infer<typeof sessionUsage>
+
+/** Why a request to leave was decided as it was. `allowed` comes with `allow`, all others with `deny`. */
+export const egressReasons = [
+  'allowed',
+  'credential',
+  'malformed',
+  'method',
+  'upgrade',
+  'host',
+  'port',
+  'unresolved',
+  'address',
+  'server_name',
+  'limit',
+  'internal',
+] as const
+export const egressReason = z.enum(egressReasons)
+export type EgressReason = z.infer<typeof egressReason>
+
+export const egressDecision = z.object({
+  /** Grows with every decision of the gateway. */
+  id: z.int(),
+  at: z.string(),
+  /** `connect`: a tunnel; `http`: a request that the gateway reads. */
+  protocol: z.enum(['connect', 'http']),
+  /** As asked for; null where that was no host. */
+  host: z.string().nullable(),
+  port: z.int().nullable(),
+  decision: z.enum(['allow', 'deny']),
+  reason: egressReason,
+})
+export type EgressDecision = z.infer<typeof egressDecision>
+
+export const egressDecisions = z.object({ session_id: z.string(), decisions: z.array(egressDecision) })
+export type EgressDecisions = z.infer<typeof egressDecisions>

@@ -14,6 +14,7 @@ export const noGateway: GatewayClient = {
   route: nothing,
   unroute: nothing,
   usage: () => Promise.reject(new Error('none')),
+  egress: () => Promise.resolve([]),
 }
 
 /** Sandboxes of nothing but their directory. */
