@@ -19,18 +19,20 @@ const WEB_PORTS: ReadonlySet<number> = new Set([80, 443])
  * it), on 80 and 443. `unrestricted`: to any host, on 80, 443 and from 1024 on. Pure; addresses are another rule's business.
  */
 export function compilePolicy(policy: EgressPolicy): Rule {
-  switch (policy.type) {
-    case 'limited': {
-      const exact = new Set(policy.hosts.filter((pattern) => !pattern.startsWith('*.')))
-      const suffixes = new Set(policy.hosts.filter((pattern) => pattern.startsWith('*.')).map((text) => text.slice(2)))
-      return ({ host, port }) => {
-        if (!exact.has(host) && !parentsOf(host).some((parent) => suffixes.has(parent))) return deny('host')
-        return WEB_PORTS.has(port) ? allow : deny('port')
-      }
-    }
-    case 'unrestricted':
-      return ({ port }) => (WEB_PORTS.has(port) || port >= FIRST_FREE_PORT ? allow : deny('port'))
+  return policy.type === 'limited' ? onlyTo(policy.hosts) : toAnyHost
+}
+
+function onlyTo(hosts: readonly string[]): Rule {
+  const exact = new Set(hosts.filter((pattern) => !pattern.startsWith('*.')))
+  const suffixes = new Set(hosts.filter((pattern) => pattern.startsWith('*.')).map((pattern) => pattern.slice(2)))
+  return ({ host, port }) => {
+    if (!exact.has(host) && !parentsOf(host).some((parent) => suffixes.has(parent))) return deny('host')
+    return WEB_PORTS.has(port) ? allow : deny('port')
   }
+}
+
+function toAnyHost({ port }: Target): Verdict {
+  return WEB_PORTS.has(port) || port >= FIRST_FREE_PORT ? allow : deny('port')
 }
 
 const allow: Verdict = { allowed: true }

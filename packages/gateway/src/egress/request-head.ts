@@ -128,7 +128,8 @@ export function toHost(request: IncomingMessage, { host, port }: Target): string
   const upgrade =
     headers.upgrade === undefined ? ['Connection', 'close'] : ['Connection', 'Upgrade', 'Upgrade', 'websocket']
   return [
-    ...['Host', port === 80 ? host : `${host}:${port}`],
+    'Host',
+    port === 80 ? host : `${host}:${port}`,
     ...endToEnd(request.rawHeaders, (name) => name === 'host' || name === 'content-length'),
     ...framing,
     ...upgrade,

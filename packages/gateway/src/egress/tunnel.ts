@@ -71,16 +71,10 @@ export async function serveTunnel(parts: TunnelParts, { request, client, head, p
 
 function faultOf(first: Buffer, target: Target): string | undefined {
   const hello = readClientHello(first)
-  switch (hello.state) {
-    case 'incomplete':
-      return 'has too long a hello'
-    case 'refused':
-      return hello.fault
-    case 'complete': {
-      const name = readHost(hello.serverName)
-      return 'host' in name && name.host === target.host ? undefined : 'names another server'
-    }
-  }
+  if (hello.state === 'incomplete') return 'has too long a hello'
+  if (hello.state === 'refused') return hello.fault
+  const name = readHost(hello.serverName)
+  return 'host' in name && name.host === target.host ? undefined : 'names another server'
 }
 
 /** Until they are a whole hello, or certainly none, or as many as there may be. Undefined when the client closes or takes too long. */

@@ -59,6 +59,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
     },
     storage: parts.storage,
     ports: new Ports(deps.store, parts.sandboxes),
+    egress: (sessionId, page) => deps.gateway.egress(sessionId, page),
     subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
     notReady: () => (isDraining ? ['the server is shutting down'] : []),
     [Symbol.asyncDispose]: async () => {

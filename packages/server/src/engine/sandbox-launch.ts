@@ -7,7 +7,8 @@ import { inside, type SandboxRef, type SandboxSpec } from '@berth/sandbox'
 import type { SessionRow } from '../store/session-log.ts'
 import type { ActorDeps } from './deps.ts'
 import type { SandboxHost } from './sandbox-host.ts'
-import { environmentOf, modelSocket, toLimits } from './session-config.ts'
+import { toEgressPolicy } from '../domain/networking.ts'
+import { egressCredential, egressSocket, environmentOf, modelSocket, toLimits } from './session-config.ts'
 import { Turnstile } from './turnstile.ts'
 
 /** How long a sandbox lives without a server. */
@@ -50,6 +51,13 @@ export class SandboxLaunch {
         owner_uid: uidBase + inside.firstUid,
         models: null,
         server_tools: [],
+        egress: {
+          socket_path: egressSocket(runDir, inside.firstUid),
+          // Of the runner, which forwards to it: a session's own processes need the password.
+          owner_uid: uidBase,
+          credential: egressCredential(host.nonce, inside.firstUid),
+          policy: toEgressPolicy(environmentOf(row).networking),
+        },
       }),
     )
     await Promise.all([host.listen(ref), routed])

@@ -239,7 +239,7 @@ export class SessionActor {
       signal: this.#stopping.signal,
       publish: (told) => this.publish(told),
     })
-    const config = toSessionConfig(row)
+    const config = toSessionConfig(row, host.nonce)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
       sessionId: row.id,

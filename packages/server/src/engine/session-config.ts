@@ -1,4 +1,5 @@
 /** What a session's runner is told: the effective agent and the places in the sandbox. */
+import { createHmac } from 'node:crypto'
 import type { SessionConfig } from '@berth/protocol'
 import { environmentConfig } from '@berth/protocol/api/environment'
 import { parseSessionAgent } from '../domain/session.ts'
@@ -8,13 +9,12 @@ import type { SessionRow } from '../store/session-log.ts'
 
 const MIB = 1024 * 1024
 
-export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
+/** `nonce`: of the sandbox's launch. */
+export function toSessionConfig(row: SessionRow, nonce: string): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
   const { tools, customTools } = resolveTools(agent.tools)
   return {
-    uid: inside.firstUid,
-    cwd: inside.workspace,
-    home: `${inside.home}/${row.id}`,
+    ...placesOf(row),
     model: agent.model.id,
     effort: agent.model.effort.type,
     system: agent.system,
@@ -25,10 +25,19 @@ export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_sessi
       input_schema: { ...tool.input_schema },
     })),
     model_socket: modelSocket(inside.run, inside.firstUid),
+    egress: {
+      socket: egressSocket(inside.run, inside.firstUid),
+      credential: egressCredential(nonce, inside.firstUid),
+    },
     max_turns: agent.berth.limits.max_turns,
     max_retries: environmentOf(row).berth.model_retries,
     env: {},
   }
+}
+
+/** Where a session is in its sandbox. */
+export function placesOf(row: Pick<SessionRow, 'id'>): Pick<SessionConfig, 'uid' | 'cwd' | 'home'> {
+  return { uid: inside.firstUid, cwd: inside.workspace, home: `${inside.home}/${row.id}` }
 }
 
 /**
@@ -37,6 +46,19 @@ export function toSessionConfig(row: SessionRow): Omit<SessionConfig, 'sdk_sessi
  */
 export function modelSocket(runDir: string, uid: number): string {
   return `${runDir}/gw/${uid}/model.sock`
+}
+
+/** The same of its way out. */
+export function egressSocket(runDir: string, uid: number): string {
+  return `${runDir}/gw/${uid}/egress.sock`
+}
+
+/**
+ * The password of the way out of a sandbox's uid. It follows from the launch's own secret, so that nobody has to keep it, and ends with
+ * that launch.
+ */
+export function egressCredential(nonce: string, uid: number): string {
+  return createHmac('sha256', nonce).update(`egress ${uid}`).digest('base64url')
 }
 
 export function toLimits(row: SessionRow): SandboxLimits {

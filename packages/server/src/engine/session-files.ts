@@ -10,7 +10,7 @@ import { archiveLink } from './archive-link.ts'
 import { type EngineDeps, isoNow } from './deps.ts'
 import type { Leases } from './leases.ts'
 import type { SandboxHost } from './sandbox-host.ts'
-import { toSessionConfig } from './session-config.ts'
+import { placesOf } from './session-config.ts'
 import { allRoots, archiveLimitsOf, rootsToSave } from './session-roots.ts'
 import { Turnstile } from './turnstile.ts'
 
@@ -72,7 +72,7 @@ export class SessionFiles {
 
   /** Processes of the session that are neither its CLI nor a helper of ours. */
   async countProcesses(row: SessionRow, host: SandboxHost, signal: AbortSignal): Promise<number> {
-    const { uid } = toSessionConfig(row)
+    const { uid } = placesOf(row)
     await using channel = await host.channel({ type: 'count_processes', session_id: row.id, uid }, signal)
     const answer = await channel.read(AbortSignal.any([signal, AbortSignal.timeout(COUNT_MS)]))
     return processCount.parse(JSON.parse(typeof answer === 'string' ? answer : '')).count
@@ -125,7 +125,7 @@ export class SessionFiles {
 
 /** `freeze`: the session's processes stand still meanwhile. */
 export function archiveJob(row: SessionRow, freeze: boolean): ChannelJob {
-  return { type: 'archive', session_id: row.id, uid: toSessionConfig(row).uid, freeze }
+  return { type: 'archive', session_id: row.id, uid: placesOf(row).uid, freeze }
 }
 
 /** Files that are not in the checkpoint because they are shipped as they grow. */

@@ -3,7 +3,7 @@ import type { ArchiveLimits, ArchiveRoot } from '@berth/protocol/archive'
 import { inside } from '@berth/sandbox'
 import { waitsForClient } from '../domain/session.ts'
 import type { SessionRow } from '../store/session-log.ts'
-import { environmentOf, toSessionConfig } from './session-config.ts'
+import { environmentOf, placesOf } from './session-config.ts'
 
 const GIB = 1024 ** 3
 /** Entries and depth that no workspace of a person or an agent comes near. */
@@ -15,7 +15,7 @@ const outputs: ArchiveRoot = { name: 'outputs', path: inside.outputs, exclude: [
 
 /** Everything that lasts in the sandbox but the transcript, which is shipped apart from it. */
 export function allRoots(row: SessionRow, transcripts: readonly string[]): ArchiveRoot[] {
-  const { cwd, home } = toSessionConfig(row)
+  const { cwd, home } = placesOf(row)
   return [
     { name: 'workspace', path: cwd, exclude: [] },
     { name: 'home', path: home, exclude: transcripts.map((path) => `.claude/${path}`) },
