@@ -165,9 +165,8 @@ export class EgressProxy {
 
   async #toRefusal(error: unknown, asked: Asked): Promise<EgressRefusal> {
     if (error instanceof EgressRefusal) {
-      // The others are on record: they were decided by the way out, after the host was known.
-      const isNew = ['credential', 'malformed', 'method', 'upgrade', 'limit'].includes(error.reason)
-      return isNew ? await this.#way.refuse(asked, error) : error
+      // That nobody answers is no decision.
+      return error.isOnRecord || error.reason === 'unreachable' ? error : await this.#way.refuse(asked, error)
     }
     const refusal = new EgressRefusal(500, 'internal', 'the gateway has failed; its log has more')
     this.#logger.warn({ err: error, session: this.#sessionId }, 'a way out has failed')

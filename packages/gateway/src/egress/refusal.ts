@@ -5,6 +5,7 @@ import type { EgressReason } from '@berth/protocol/gateway'
 export class EgressRefusal extends Error {
   readonly status: number
   readonly reason: EgressReason | 'unreachable'
+  isOnRecord = false
 
   constructor(status: number, reason: EgressReason | 'unreachable', message: string) {
     super(message)

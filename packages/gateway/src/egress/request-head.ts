@@ -71,6 +71,7 @@ export function readForwarded(request: IncomingMessage, tunnel: Target | undefin
 function readAbsoluteForm(url: string): Forwarded {
   const { target, path } = readAbsolute(url)
   if ('fault' in target) throw malformed(`the host of the request ${target.fault}`)
+  if (target.port === 443) throw new EgressRefusal(403, 'port', `${target.host}:443 takes TLS alone, in a tunnel`)
   return { target, path }
 }
 
@@ -88,6 +89,7 @@ export function readConnect(request: IncomingMessage): Target {
   if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
     throw malformed('CONNECT has no body')
   }
+  if (headers.upgrade !== undefined) throw new EgressRefusal(400, 'upgrade', 'CONNECT is no upgrade')
   // Older clients send none with it.
   if (headers.host !== undefined && !isSameTarget(readAuthority(headers.host, target.port), target)) {
     throw malformed('the Host header and the host of the request are not the same')

@@ -88,6 +88,7 @@ export class WayOut {
     // What is refused stays refused, whether or not that can be written down.
     const reason = refusal.reason === 'unreachable' ? 'internal' : refusal.reason
     await this.#record(asked, 'deny', reason).catch(() => undefined)
+    refusal.isOnRecord = true
     return refusal
   }
 

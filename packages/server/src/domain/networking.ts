@@ -3,10 +3,10 @@ import {
   type EnvironmentConfig,
   type Networking,
   type NetworkingParams,
-  type PackageManager,
 } from '@berth/protocol/api/environment'
 import type { EgressPolicy } from '@berth/protocol/gateway'
 import { readHostPattern } from '@berth/protocol/host'
+import { packageHosts } from './package-hosts.ts'
 import { invalid } from './refusal.ts'
 
 type Limited = Extract<Networking, { type: 'limited' }>
@@ -34,16 +34,6 @@ function readEntry(text: string, index: number): string {
   const reading = readHostPattern(text)
   if ('pattern' in reading) return reading.pattern
   throw invalid(`config.networking.allowed_hosts.${index}`, reading.fault)
-}
-
-/** Where package managers get their lists and packages from, unless they were told otherwise. */
-const packageHosts: Readonly<Record<PackageManager, readonly string[]>> = {
-  apt: ['deb.debian.org', 'security.debian.org', 'archive.ubuntu.com', 'security.ubuntu.com', 'ports.ubuntu.com'],
-  cargo: ['crates.io', 'index.crates.io', 'static.crates.io'],
-  gem: ['rubygems.org', 'index.rubygems.org'],
-  go: ['proxy.golang.org', 'sum.golang.org'],
-  npm: ['registry.npmjs.org', 'registry.yarnpkg.com'],
-  pip: ['pypi.org', 'files.pythonhosted.org'],
 }
 
 /** Agents have no MCP servers yet: that they may be reached adds no host. */
