@@ -10,6 +10,7 @@ import { pageOf } from '@berth/protocol/api/page'
 import { egressDecision, type EgressDecision } from '@berth/protocol/api/egress'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocketServer } from 'ws'
+import { z } from 'zod'
 import { makeCertificates } from '../../packages/gateway/src/fixture/certificates.ts'
 import { ownLoopback, startWebHost, type WebHost } from '../../packages/gateway/src/fixture/egress-world.ts'
 import { startStubDns, type StubDns } from '../../packages/gateway/src/fixture/stub-dns.ts'
@@ -63,7 +64,7 @@ async function serve(
   ])
   const server = createServer({ key, cert }, (request, response) => void answer(dir, packages, request, response))
   const sockets = new WebSocketServer({ server })
-  sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(`echo ${String(data)}`)))
+  sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(Buffer.concat([Buffer.from('echo '), z.instanceof(Buffer).parse(data)]), { binary: false })))
   server.listen(443, address)
   await once(server, 'listening')
   return {

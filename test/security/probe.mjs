@@ -105,6 +105,7 @@ process.stdout.write(
       abstract: await dial({ path: `\0${abstract}` }),
     },
     link: await dial({ path: '/run/berth/link/link.sock' }),
+    egress: await dial({ path: '/run/berth/gw/1000/egress.sock' }),
     runner: {
       signal: attempt(() => process.kill(Number(runner), 'SIGKILL')),
       stop: attempt(() => process.kill(Number(runner), 'SIGSTOP')),
