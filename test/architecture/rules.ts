@@ -38,6 +38,9 @@ export const forbiddenNames = ['util', 'helper', 'common', 'core', 'shared', 'ma
 /** Only here is the environment read. */
 export const mayReadEnvironment = /^packages\/[^/]+\/src\/(?:main|config)\.ts$|^[^/]+\.config\.ts$/
 
+/** What `allow_package_managers` allows. Elsewhere, the host of a registry would be that of whoever built this. */
+export const mayNameRegistries = 'packages/server/src/domain/package-hosts.ts'
+
 export const maxLines = 300
 
 /** Dependencies that no file imports, by the folder of their package.json, and what they are there for. */

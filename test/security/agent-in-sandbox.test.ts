@@ -24,6 +24,7 @@ const findings = z.object({
   host: z.object({ file: word, process: word, interfaces: z.array(word) }),
   network: z.record(word, word),
   link: word,
+  egress: word,
   runner: z.record(word, word),
   privileges: z.record(word, word),
   writable: z.array(word),
@@ -80,7 +81,8 @@ test('it sees its own sandbox alone: no process, file or socket of the host or o
   const known = /^(\/opt\/berth\/(node probe|claude)|\/bin\/(ba)?sh|find)\b/
   expect(found.processes.filter((name) => !known.test(name))).toEqual([])
   expect(found.processes.join('\n')).not.toMatch(/sleep/)
-  expect(found.sockets.filter((path) => !path.startsWith('/home/'))).toEqual(['/run/berth/gw/1000/model.sock'])
+  const sockets = found.sockets.filter((path) => !path.startsWith('/home/')).toSorted()
+  expect(sockets).toEqual(['/run/berth/gw/1000/egress.sock', '/run/berth/gw/1000/model.sock'])
   expect(found.sockets.join('\n')).not.toContain(neighbour)
 })
 
@@ -96,8 +98,9 @@ test('it has no network', () => {
   })
 })
 
-test('it cannot reach the link, nor touch the runner', () => {
+test('it cannot reach the link or the way out but by its port, nor touch the runner', () => {
   expect(found.link).toBe('EACCES')
+  expect(found.egress).toBe('EACCES')
   expect(found.runner).toEqual({
     signal: 'EPERM',
     stop: 'EPERM',

@@ -110,6 +110,7 @@ process.stdout.write(
       abstract: await dial({ path: `\0${abstract}` }),
     },
     link: await dial({ path: '/run/berth/link/link.sock' }),
+    egress: await dial({ path: '/run/berth/gw/1000/egress.sock' }),
     runner: {
       signal: toEach((pid) => process.kill(pid, 'SIGKILL')),
       stop: toEach((pid) => process.kill(pid, 'SIGSTOP')),

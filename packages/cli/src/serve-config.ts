@@ -62,6 +62,8 @@ function upstreamOf(config: Config): Record<string, string> {
     [settings.upstreamSocket.env]: config.upstreamSocket,
     [settings.upstreamConnectSeconds.env]: String(config.upstreamConnectSeconds),
     [settings.upstreamIdleSeconds.env]: String(config.upstreamIdleSeconds),
+    [settings.egressDns.env]: config.egressDns.join(',') || undefined,
+    [settings.egressNetworks.env]: config.egressNetworks.join(',') || undefined,
   }
   return Object.fromEntries(
     Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),

@@ -22,7 +22,7 @@ export interface StartConfig {
   /** 0: any free port. */
   readonly port: number
   readonly model: 'anthropic' | 'scripted'
-  /** Variables that tell the gateway where the model is; its key among them. */
+  /** Variables of the gateway: where the model is, its key among them, and what is said about ways out. */
   readonly upstream: Readonly<Record<string, string>>
   /** A key that is to exist; without it, the one in the data directory or a new one. */
   readonly apiKey?: string | undefined
@@ -77,7 +77,7 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   await using opened = new AsyncDisposableStack()
   opened.use(await claimDataDir(config.dataDir))
   const apiKey = await prepareKey(config)
-  const upstream = config.model === 'scripted' ? await scriptedUpstream(config.dataDir, opened) : config.upstream
+  const upstream = config.model === 'scripted' ? await scriptedUpstream(config, opened) : config.upstream
   const env = { ...upstream, ...(config.metering === undefined ? {} : meteringEnv(config.metering)) }
   const { node } = hostPrograms()
   const state = join(config.dataDir, 'gateway')
@@ -125,11 +125,21 @@ async function prepareKey({ apiKey, dataDir }: StartConfig): Promise<ApiKey> {
 }
 
 /** Its socket has the same path after every start, so a gateway that lives on still finds it. */
-async function scriptedUpstream(dataDir: string, opened: AsyncDisposableStack): Promise<Record<string, string>> {
+async function scriptedUpstream(
+  { dataDir, upstream }: StartConfig,
+  opened: AsyncDisposableStack,
+): Promise<Record<string, string>> {
   const path = join(dataDir, 'scripted.sock')
   await rm(path, { force: true })
   opened.use(await startScriptedModel({ listen: { path } }))
-  return { ANTHROPIC_BASE_URL: 'http://scripted.invalid', ANTHROPIC_API_KEY: 'scripted', BERTH_UPSTREAM_SOCKET: path }
+  const model = {
+    ANTHROPIC_BASE_URL: 'http://scripted.invalid',
+    ANTHROPIC_API_KEY: 'scripted',
+    BERTH_UPSTREAM_SOCKET: path,
+  }
+  // Which model answers says nothing about the ways out.
+  const egress = [settings.egressDns.env, settings.egressNetworks.env].map((name) => [name, upstream[name] ?? ''])
+  return { ...model, ...Object.fromEntries(egress) }
 }
 
 async function endSandboxes(driver: SandboxDriver): Promise<void> {

@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto'
 import { BerthError } from '@berth/protocol/error'
 import { z } from 'zod'
-import type { Metering } from './metering.ts'
 
 export interface UpstreamConfig {
   readonly baseUrl: URL
@@ -43,13 +41,6 @@ export function readUpstreamConfig(env: Readonly<Record<string, string | undefin
     connectTimeoutMs: parsed.data.BERTH_UPSTREAM_CONNECT_SECONDS * 1000,
     idleTimeoutMs: parsed.data.BERTH_UPSTREAM_IDLE_SECONDS * 1000,
   }
-}
-
-/** `upstream` of the gateway's health: equal for equal settings, and tells nothing of the key. */
-export function fingerprint(config: UpstreamConfig, metering: Metering): string {
-  const { baseUrl, apiKey, socketPath, connectTimeoutMs, idleTimeoutMs } = config
-  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs, metering]
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 
 /** Replaces the key and the URL's credentials wherever they stand in a text. For whatever leaves the process. */

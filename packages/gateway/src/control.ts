@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { BerthError, errorCodes, isBerthError } from '@berth/protocol/error'
 import {
   budgetChange,
+  type EgressDecisions,
   type GatewayHealth,
   sessionRoute,
   type SessionUsage,
@@ -11,6 +12,7 @@ import {
 } from '@berth/protocol/gateway'
 import { z } from 'zod'
 import type { Accounts } from './accounts.ts'
+import type { Audit } from './egress/audit.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { checkId, type Routes } from './routes.ts'
@@ -21,6 +23,7 @@ export interface ControlParts {
   readonly routes: Routes
   readonly ledger: Ledger
   readonly accounts: Accounts
+  readonly audit: Audit
   readonly logger: Logger
   readonly health: () => GatewayHealth
   readonly shutdown: () => void
@@ -28,7 +31,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage | UsageGroups
+  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -89,6 +92,8 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
   if (call === 'POST /usage') {
     return { status: 200, body: await parts.ledger.groups(await readBody(request, usageQuestion.strict())) }
   }
+  const decisions = /^GET \/sessions\/([^/?]+)\/egress\?(.*)$/.exec(call)
+  if (decisions !== null) return { status: 200, body: await listDecisions(parts.audit, decisions) }
   const [, verb, id, what = ''] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage|\/budget)?$/.exec(call) ?? []
   if (id === undefined) throw new BerthError('not_found', 'The gateway has no such route')
   checkId(id)
@@ -107,6 +112,18 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
     default:
       throw new BerthError('not_found', 'The gateway has no such route')
   }
+}
+
+const egressQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1001),
+  before: z.coerce.number().int().min(1).optional(),
+})
+
+async function listDecisions(audit: Audit, [, id = '', query]: RegExpExecArray): Promise<EgressDecisions> {
+  checkId(id)
+  const page = egressQuery.safeParse(Object.fromEntries(new URLSearchParams(query)))
+  if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
+  return { session_id: id, decisions: await audit.list({ session_id: id, ...page.data }) }
 }
 
 async function usageOf({ routes, ledger, accounts }: ControlParts, id: string): Promise<SessionUsage> {

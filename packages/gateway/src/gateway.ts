@@ -5,10 +5,12 @@ import { type GatewayHealth, GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
 import { Admission } from './admission.ts'
 import { Accounts } from './accounts.ts'
 import { BodyBudget } from './body.ts'
-import { fingerprint, scrubber, type UpstreamConfig } from './config.ts'
+import { scrubber } from './config.ts'
 import { Control } from './control.ts'
+import { Audit } from './egress/audit.ts'
+import { egressParts } from './egress/config.ts'
+import { fingerprint, type FixedConfig } from './fixed-config.ts'
 import { Ledger } from './ledger.ts'
-import type { Metering } from './metering.ts'
 import { lockState } from './lock.ts'
 import type { Logger } from './logger.ts'
 import { Routes } from './routes.ts'
@@ -19,11 +21,9 @@ const DRAIN_MS = 10_000
 const CONCURRENCY = 16
 const BODY_BYTES = 512 * 1024 * 1024
 
-export interface GatewayOptions {
+export interface GatewayOptions extends FixedConfig {
   /** State directory; made when missing. One gateway at a time has it. */
   readonly state: string
-  readonly upstream: UpstreamConfig
-  readonly metering: Metering
   readonly logger: Logger
   readonly now: () => Date
   readonly version: string
@@ -58,6 +58,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const ledger = parts.use(await Ledger.open(join(state, 'ledger.db'), now().toISOString(), ended.resolve))
   const upstream = parts.use(new Upstream(options.upstream))
   const accounts = new Accounts({ ledger, metering, now })
+  const audit = parts.use(await Audit.open(join(state, 'egress.db')))
   const session = {
     upstream,
     ledger,
@@ -70,6 +71,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     bodies: new BodyBudget(BODY_BYTES),
     admission: parts.use(new Admission()),
     concurrency: CONCURRENCY,
+    egress: egressParts(options.egress, { audit, logger, now }),
   }
   const routes = await Routes.open({ directory: join(state, 'sessions'), session, logger, changed: idle })
   parts.defer(() => routes.drain(AbortSignal.timeout(DRAIN_MS)))
@@ -78,12 +80,15 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     protocol: GATEWAY_PROTOCOL,
     version: options.version,
     pid: process.pid,
-    upstream: fingerprint(options.upstream, metering),
+    upstream: fingerprint(options),
     sessions: routes.size,
   })
   const control = controlSocket(state)
   parts.use(
-    await Control.open({ routes, ledger, accounts, logger, health, shutdown: () => ended.resolve(undefined) }, control),
+    await Control.open(
+      { routes, ledger, accounts, audit, logger, health, shutdown: () => ended.resolve(undefined) },
+      control,
+    ),
   )
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }

@@ -4,10 +4,10 @@ import { parseArgs } from 'node:util'
 import { isBerthError } from '@berth/protocol/error'
 import { destination } from 'pino'
 import { z } from 'zod'
-import { readUpstreamConfig, scrubber, type UpstreamConfig } from './config.ts'
+import { scrubber } from './config.ts'
+import { type FixedConfig, readFixedConfig } from './fixed-config.ts'
 import { openGateway } from './gateway.ts'
 import { createLogger } from './logger.ts'
-import { type Metering, readMetering } from './metering.ts'
 
 const flags = z.object({
   state: z.string({ error: '--state <dir> is required' }).min(1),
@@ -26,14 +26,14 @@ function readVersion(): string {
   return z.object({ version: z.string() }).parse(JSON.parse(text)).version
 }
 
-async function run(upstream: UpstreamConfig, metering: Metering, given: z.infer<typeof flags>): Promise<number> {
+async function run(fixed: FixedConfig, given: z.infer<typeof flags>): Promise<number> {
+  const { upstream } = fixed
   const logger = createLogger(scrubber(upstream), destination({ dest: 2, sync: true }))
   const signal = Promise.withResolvers<undefined>()
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => signal.resolve(undefined))
   await using gateway = await openGateway({
     state: given.state,
-    upstream,
-    metering,
+    ...fixed,
     logger,
     now: () => new Date(),
     version: readVersion(),
@@ -50,7 +50,7 @@ async function run(upstream: UpstreamConfig, metering: Metering, given: z.infer<
 // Sockets and files are nobody else's before a single mode is set.
 process.umask(0o077)
 try {
-  process.exitCode = await run(readUpstreamConfig(process.env), readMetering(process.env), readFlags())
+  process.exitCode = await run(readFixedConfig(process.env), readFlags())
 } catch (error) {
   const text = isBerthError(error) || error instanceof Error ? error.message : String(error)
   process.stderr.write(`berth gateway: ${text}\n`)

@@ -4,8 +4,7 @@ import { BerthError } from '@berth/protocol/error'
 import { type SessionBudget, type SessionRoute, sessionRoute } from '@berth/protocol/gateway'
 import type { Payer } from './accounts.ts'
 import type { Logger } from './logger.ts'
-import { SessionListener } from './session-listener.ts'
-import type { SessionParts } from './session-requests.ts'
+import { type ListenerParts, SessionListener } from './session-listener.ts'
 
 /** Session ids name files. */
 const sessionId = /^[A-Za-z0-9_-]{1,64}$/
@@ -13,7 +12,7 @@ const sessionId = /^[A-Za-z0-9_-]{1,64}$/
 export interface RoutesParts {
   /** Directory of the routes' files. */
   readonly directory: string
-  readonly session: SessionParts
+  readonly session: ListenerParts
   readonly logger: Logger
   /** Called with the number of sessions after every change. */
   readonly changed: (sessions: number) => void
@@ -105,9 +104,7 @@ export class Routes {
 
   async #listenerFor(id: string, route: SessionRoute): Promise<SessionListener> {
     const before = this.#listeners.get(id)
-    const old = before?.requests.route
-    const fits = old?.socket_path === route.socket_path && old.owner_uid === route.owner_uid
-    if (before !== undefined && fits && (await before.reachable())) return before
+    if (before !== undefined && (await before.serves(route))) return before
     return await SessionListener.open(this.#parts.session, id, route)
   }
 

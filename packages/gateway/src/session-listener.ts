@@ -1,127 +1,93 @@
-import { chmod, lchown, lstat, rename, rm, unlink } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import { dirname, join } from 'node:path'
-import { BerthError } from '@berth/protocol/error'
+import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
+import type { EgressParts } from './egress/proxy.ts'
+import { EgressListener } from './egress/listener.ts'
 import { SessionRequests, type SessionParts } from './session-requests.ts'
+import { SocketFile } from './socket-file.ts'
 
-/** `sun_path` holds 108 bytes, the last of them zero. */
-const MAX_SOCKET_PATH = 107
+export interface ListenerParts extends SessionParts {
+  readonly egress: EgressParts
+}
 
-/** One session's socket and the HTTP server behind it. */
+/** One session's sockets and the servers behind them: its way to the model and, where it has one, its way out. */
 export class SessionListener implements AsyncDisposable {
   readonly requests: SessionRequests
   readonly #server: Server
-  readonly #path: string
-  #inode: number | undefined
+  readonly #file: SocketFile
+  readonly #egress: EgressListener | undefined
 
-  private constructor(server: Server, requests: SessionRequests) {
+  private constructor(server: Server, requests: SessionRequests, file: SocketFile, egress: EgressListener | undefined) {
     this.#server = server
     this.requests = requests
-    this.#path = requests.route.socket_path
+    this.#file = file
+    this.#egress = egress
   }
 
   /**
-   * Listens at `route.socket_path`, replacing whatever socket stands there in one step: a client finds the old or the new one, never
-   * none. Leaves nothing when it throws (`invalid_request`: the path cannot be listened on; `unavailable`: not by this user).
+   * Listens at the route's paths, replacing whatever sockets stand there. Leaves nothing when it throws (`invalid_request`: a path cannot
+   * be listened on; `unavailable`: not by this user).
    */
-  static async open(parts: SessionParts, sessionId: string, route: SessionRoute): Promise<SessionListener> {
+  static async open(parts: ListenerParts, sessionId: string, route: SessionRoute): Promise<SessionListener> {
     const requests = new SessionRequests(parts, sessionId, route)
-    const listener = new SessionListener(createStrictServer(requests), requests)
-    const temporary = join(dirname(route.socket_path), `.${parts.newId().slice(-6)}`)
-    for (const path of [route.socket_path, temporary]) checkSocketPath(path)
+    const server = createStrictServer(requests)
+    const fresh = parts.newId().slice(-6)
+    const egress =
+      route.egress === undefined
+        ? undefined
+        : await EgressListener.open(parts.egress, { sessionId, route: route.egress, fresh })
     try {
-      await listen(listener.#server, temporary)
-      await chmod(temporary, 0o600)
-      await lchown(temporary, route.owner_uid, route.owner_uid)
-      listener.#inode = (await lstat(temporary)).ino
-      await rename(temporary, route.socket_path)
+      const file = await SocketFile.listen(server, { path: route.socket_path, ownerUid: route.owner_uid, fresh })
+      return new SessionListener(server, requests, file, egress)
     } catch (error) {
-      listener.#server.close()
-      await rm(temporary, { force: true })
-      throw explain(error, route)
-    }
-    return listener
-  }
-
-  /** False when the socket has been removed or replaced by somebody else. */
-  async reachable(): Promise<boolean> {
-    try {
-      return (await lstat(this.#path)).ino === this.#inode
-    } catch {
-      return false
+      await egress?.[Symbol.asyncDispose]()
+      throw error
     }
   }
 
-  /** Takes another route with the same socket path and owner; requests under way keep the old one. */
+  /** Can it take this route without other sockets, and has nobody removed or replaced those it has? */
+  async serves(route: SessionRoute): Promise<boolean> {
+    const now = this.requests.route
+    const isSame =
+      now.socket_path === route.socket_path &&
+      now.owner_uid === route.owner_uid &&
+      now.egress?.socket_path === route.egress?.socket_path &&
+      now.egress?.owner_uid === route.egress?.owner_uid
+    return isSame && (await this.#file.isThere()) && (this.#egress === undefined || (await this.#egress.isThere()))
+  }
+
+  /** Takes another route that it `serves`; model requests under way keep the old one, ways out that it does not allow are cut. */
   change(route: SessionRoute): void {
     this.requests.route = route
+    if (route.egress !== undefined) this.#egress?.change(route.egress)
   }
 
-  /** Stops listening and waits for the requests under way; when `signal` is aborted, cuts them. The socket's file stays. */
+  /** Stops listening and waits for what is under way; when `signal` is aborted, cuts it. The sockets' files stay. */
   async drain(signal: AbortSignal): Promise<void> {
     this.#server.close()
     const cut = () => this.requests.abort()
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
-    await this.requests.drain()
+    await Promise.all([this.requests.drain(), this.#egress?.drain(signal)])
     signal.removeEventListener('abort', cut)
     this.#server.closeAllConnections()
   }
 
-  /** For a listener whose place has been taken: removes its socket if it stands elsewhere, and lets requests under way end. */
+  /** For a listener whose place has been taken: removes its sockets if they stand elsewhere, and lets what is under way end. */
   async retire(): Promise<void> {
-    if (await this.reachable()) await unlink(this.#path)
+    await this.#removeFiles()
     await this.drain(new AbortController().signal)
   }
 
-  /** Cuts everything and removes the socket. */
+  /** Cuts everything and removes the sockets. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (await this.reachable()) await unlink(this.#path)
+    await this.#removeFiles()
     await this.drain(AbortSignal.abort())
   }
-}
 
-function checkSocketPath(path: string): void {
-  const bytes = Buffer.byteLength(path)
-  if (!path.startsWith('/') || bytes > MAX_SOCKET_PATH || path.includes('\0')) {
-    throw new BerthError(
-      'invalid_request',
-      `socket_path: must be absolute and at most ${MAX_SOCKET_PATH} bytes, is ${bytes}`,
-    )
-  }
-}
-
-function listen(server: Server, path: string): Promise<AddressInfo | string | null> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(path, () => {
-      server.off('error', reject)
-      resolve(server.address())
-    })
-  })
-}
-
-function explain(error: unknown, route: SessionRoute): unknown {
-  if (!(error instanceof Error) || !('code' in error)) return error
-  switch (error.code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-    case 'EACCES':
-      return new BerthError(
-        'invalid_request',
-        `socket_path: cannot listen in ${dirname(route.socket_path)} (${error.code})`,
-        {
-          cause: error,
-        },
-      )
-    case 'EPERM':
-      return new BerthError('unavailable', `owner_uid: the gateway may not give the socket to uid ${route.owner_uid}`, {
-        cause: error,
-      })
-    default:
-      return error
+  async #removeFiles(): Promise<void> {
+    await this.#file.remove()
+    await this.#egress?.removeFile()
   }
 }
 

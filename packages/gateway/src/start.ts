@@ -7,9 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { BerthError, isBerthError } from '@berth/protocol/error'
 import { type GatewayHealth, GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
 import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
-import { fingerprint, readUpstreamConfig } from './config.ts'
+import { fingerprint, readFixedConfig } from './fixed-config.ts'
 import { controlSocket } from './gateway.ts'
-import { readMetering } from './metering.ts'
 
 export interface SpawnGateway {
   readonly state: string
@@ -36,7 +35,7 @@ const POLL_MS = 20
  * that runs with other settings ends first. Idempotent. Throws `unavailable`, with the log's last lines, when it does not come up.
  */
 export async function spawnGateway(options: SpawnGateway): Promise<SpawnedGateway> {
-  const upstream = fingerprint(readUpstreamConfig(options.env), readMetering(options.env))
+  const upstream = fingerprint(readFixedConfig(options.env))
   const path = controlSocket(options.state)
   const client = openGatewayClient(path)
   const running = await health(client, options.signal)

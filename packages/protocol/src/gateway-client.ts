@@ -4,6 +4,8 @@ import { z } from 'zod'
 import { BerthError, type ErrorCode, errorCodes } from './error.ts'
 import {
   budgetChange,
+  egressDecisions,
+  type EgressDecision,
   type GatewayHealth,
   gatewayHealth,
   type SessionBudget,
@@ -30,8 +32,15 @@ export interface GatewayClient {
   setBudget(sessionId: string, budget: SessionBudget | null, signal?: AbortSignal): Promise<void>
   usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
   sumUsage(question: UsageQuestion, signal?: AbortSignal): Promise<UsageGroups>
+  /** What was decided about its way out, newest first: at most `limit` (1000) of those before the decision `before`. */
+  egress(sessionId: string, page: EgressPage, signal?: AbortSignal): Promise<EgressDecision[]>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
+}
+
+export interface EgressPage {
+  readonly before: number | undefined
+  readonly limit: number
 }
 
 const TIMEOUT_MS = 15_000
@@ -54,6 +63,14 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
     sumUsage: async (question, signal) =>
       usageGroups.parse(await call('POST', '/usage', { body: usageQuestion.parse(question), signal })),
     usage: async (id, signal) => sessionUsage.parse(await call('GET', `${session(id)}/usage`, { signal })),
+    egress: async (id, { before, limit }, signal) => {
+      const query = new URLSearchParams({
+        limit: String(limit),
+        ...(before === undefined ? {} : { before: String(before) }),
+      })
+      const path = `${session(id)}/egress?${query.toString()}`
+      return egressDecisions.parse(await call('GET', path, { signal })).decisions
+    },
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

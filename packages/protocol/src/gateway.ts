@@ -7,9 +7,11 @@
  *   PUT    /sessions/{id}/budget       BudgetChange → 204   `not_found` where the session has no socket; idempotent
  *   GET    /sessions/{id}/usage        → SessionUsage       zeros for a session it never saw
  *   POST   /usage                      UsageQuestion → UsageGroups   sums over the ledger
+ *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
  *   POST   /shutdown                   → 202                stop listening, let running requests end (at most 10 s), exit 0
  */
 import { z } from 'zod'
+import { readHostPattern } from './host.ts'
 
 export const GATEWAY_PROTOCOL = 2
 
@@ -35,6 +37,28 @@ export const sessionBudget = z.object({
 })
 export type SessionBudget = z.infer<typeof sessionBudget>
 export const budgetChange = z.object({ budget: sessionBudget.nullable() })
+const canonicalPattern = z.string().refine((text) => {
+  const reading = readHostPattern(text)
+  return 'pattern' in reading && reading.pattern === text
+}, 'must be a name of a host, or *. before one, in its canonical form')
+
+/** Where a session may go. `limited` without hosts: nowhere. */
+export const egressPolicy = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('unrestricted') }),
+  z.strictObject({ type: z.literal('limited'), hosts: z.array(canonicalPattern).max(2000) }),
+])
+export type EgressPolicy = z.infer<typeof egressPolicy>
+
+/** A session's way out: an HTTP proxy on a socket of its own. */
+export const egressRoute = z.strictObject({
+  socket_path: z.string(),
+  /** Host uid that may connect: that of the runner, which forwards to it. */
+  owner_uid: z.int(),
+  /** Password of the proxy (any user name). Good for this socket alone. */
+  credential: z.string().regex(/^[A-Za-z0-9_-]{32,64}$/),
+  policy: egressPolicy,
+})
+export type EgressRoute = z.infer<typeof egressRoute>
 
 /** One session's way to the model. Kept in the gateway's state directory, so that a restarted gateway reopens it by itself. */
 export const sessionRoute = z.object({
@@ -50,6 +74,8 @@ export const sessionRoute = z.object({
   models: z.array(z.string()).nullable(),
   /** Server-side tools (`web_search_…` and the like) that the environment allows, by type prefix. Default: none. */
   server_tools: z.array(z.string()),
+  /** Absent: the session has no way out. */
+  egress: egressRoute.optional(),
 })
 export type SessionRoute = z.infer<typeof sessionRoute>
 
@@ -105,3 +131,37 @@ export type UsageQuestion = z.infer<typeof usageQuestion>
 /** By key, ascending. */
 export const usageGroups = z.object({ groups: z.array(z.object({ key: z.array(z.string()), ...metered })) })
 export type UsageGroups = z.infer<typeof usageGroups>
+/** Why a request to leave was decided as it was. `allowed` comes with `allow`, all others with `deny`. */
+export const egressReasons = [
+  'allowed',
+  'credential',
+  'malformed',
+  'method',
+  'upgrade',
+  'host',
+  'port',
+  'unresolved',
+  'address',
+  'server_name',
+  'limit',
+  'internal',
+] as const
+export const egressReason = z.enum(egressReasons)
+export type EgressReason = z.infer<typeof egressReason>
+
+export const egressDecision = z.object({
+  /** Grows with every decision of the gateway. */
+  id: z.int(),
+  at: z.string(),
+  /** `connect`: a tunnel; `http`: a request that the gateway reads. */
+  protocol: z.enum(['connect', 'http']),
+  /** As asked for; null where that was no host. */
+  host: z.string().nullable(),
+  port: z.int().nullable(),
+  decision: z.enum(['allow', 'deny']),
+  reason: egressReason,
+})
+export type EgressDecision = z.infer<typeof egressDecision>
+
+export const egressDecisions = z.object({ session_id: z.string(), decisions: z.array(egressDecision) })
+export type EgressDecisions = z.infer<typeof egressDecisions>

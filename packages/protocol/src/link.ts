@@ -43,6 +43,11 @@ export const sessionConfig = z.object({
   ),
   /** Unix socket of the model gateway, as seen in the sandbox. */
   model_socket: z.string(),
+  /**
+   * The session's way out; absent: it has none. The runner makes it a proxy on the sandbox's loopback and says so in the CLI's environment.
+   * The password is good for this socket alone, which only the runner can open.
+   */
+  egress: z.object({ socket: z.string(), credential: z.string() }).optional(),
   /** Model requests in one turn; null: any number. */
   max_turns: z.int().min(1).nullable(),
   /** How often the CLI repeats a failed model request. */

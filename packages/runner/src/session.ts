@@ -7,6 +7,7 @@ import type { CliLaunch } from './cli-process.ts'
 import { CliRun } from './cli-run.ts'
 import type { Exit } from './cli-run.ts'
 import type { CustomResult } from './custom-tools.ts'
+import { EgressForwarder, proxyEnvironment } from './egress-forwarder.ts'
 import { Gate } from './gate.ts'
 import { runHeldCalls } from './held-calls.ts'
 import { ModelRequests } from './model-requests.ts'
@@ -44,6 +45,7 @@ export class Session implements AsyncDisposable {
   /** The config has changed since the CLI was started. */
   #outdated = false
   #transcript: SessionTranscript | undefined
+  #forwarder: EgressForwarder | undefined
   /** Aborted to stop the calls of the last `run_calls`. */
   #calls = new AbortController()
   /** A message that waits for its lines in the transcript; those behind it wait, too. */
@@ -123,6 +125,7 @@ export class Session implements AsyncDisposable {
     this.#then('close', () => this.#end())
     await this.#last
     this.#transcript?.[Symbol.dispose]()
+    await this.#forwarder?.[Symbol.asyncDispose]()
   }
 
   #then(command: Command['type'], task: () => Promise<unknown> | void): void {
@@ -156,7 +159,10 @@ export class Session implements AsyncDisposable {
     this.#transcript?.[Symbol.dispose]()
     this.#transcript = undefined
     this.#outdated = true
-    const exit = await runHeldCalls({ config, calls, launch: this.#launch, link: this.#link }, stop)
+    const exit = await runHeldCalls(
+      { config: await this.#withWayOut(config), calls, launch: this.#launch, link: this.#link },
+      stop,
+    )
     if (exit !== undefined) this.#link.report({ type: 'exited', ...exit })
   }
 
@@ -190,7 +196,7 @@ export class Session implements AsyncDisposable {
 
   async #start(config: SessionConfig): Promise<void> {
     const run = await CliRun.start({
-      config,
+      config: await this.#withWayOut(config),
       launch: this.#launch,
       gate: this.#gate,
       results: this.#results,
@@ -200,6 +206,18 @@ export class Session implements AsyncDisposable {
     })
     this.#run = run
     void run.finished.then((exit) => this.#then('close', () => this.#gone(run, exit)))
+  }
+
+  /** The same, with an environment that leads out. The port stays as long as the session is here, whatever CLIs come and go. */
+  async #withWayOut(config: SessionConfig): Promise<SessionConfig> {
+    const { egress } = config
+    if (this.#forwarder !== undefined && this.#forwarder.socket !== egress?.socket) {
+      await this.#forwarder[Symbol.asyncDispose]()
+      this.#forwarder = undefined
+    }
+    if (egress === undefined) return config
+    this.#forwarder ??= await EgressForwarder.open(egress.socket)
+    return { ...config, env: { ...config.env, ...proxyEnvironment(this.#forwarder.port, egress.credential) } }
   }
 
   /** The CLI has ended without being told to. */

@@ -2,7 +2,7 @@
  * Reads the settings of `settings.ts` once. A setting comes from its flag, else its environment variable, else the configuration file, else
  * its default; an empty variable counts as unset.
  */
-import { isIPv6 } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol'
 import { z } from 'zod'
@@ -53,6 +53,22 @@ const list = (item: z.ZodString) =>
 const hostName = z.string().regex(/^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?$/, {
   error: 'must be names such as berth.example or berth.example:8080',
 })
+const dnsServer = z.string().refine(
+  (value) => {
+    const { v6, v4, port } = /^(?:\[(?<v6>[^\]]+)\]|(?<v4>[\d.]+))(?::(?<port>\d{1,5}))?$/.exec(value)?.groups ?? {}
+    return isIP(value) !== 0 || (isIP(v6 ?? v4 ?? '') !== 0 && Number(port ?? 53) <= 65_535)
+  },
+  { error: 'must be addresses such as 10.0.0.53, 10.0.0.53:5353 or [fd00::53]:5353' },
+)
+const network = z.string().refine(
+  (value) => {
+    const [address = '', prefix, ...more] = value.split('/')
+    const bits = isIP(address) === 6 ? 128 : 32
+    const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)
+    return isIP(address) !== 0 && isPrefix && more.length === 0
+  },
+  { error: 'must be addresses, or networks such as 10.1.0.0/16' },
+)
 const domain = z
   .string()
   .max(180)
@@ -79,6 +95,8 @@ export interface Config {
   readonly upstreamSocket: string | undefined
   readonly upstreamConnectSeconds: number
   readonly upstreamIdleSeconds: number
+  readonly egressDns: readonly string[]
+  readonly egressNetworks: readonly string[]
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
   readonly ports: {
@@ -131,6 +149,8 @@ export function loadConfig(sources: ConfigSources): Config {
     upstreamSocket: read('upstreamSocket', path),
     upstreamConnectSeconds: read('upstreamConnectSeconds', seconds) ?? Number(settings.upstreamConnectSeconds.default),
     upstreamIdleSeconds: read('upstreamIdleSeconds', seconds) ?? Number(settings.upstreamIdleSeconds.default),
+    egressDns: Object.freeze(read('egressDns', list(dnsServer)) ?? []),
+    egressNetworks: Object.freeze(read('egressNetworks', list(network)) ?? []),
     allowedHosts: Object.freeze(read('allowedHosts', list(hostName)) ?? []),
     allowedOrigins: Object.freeze(read('allowedOrigins', list(origin)) ?? []),
     ports: Object.freeze({

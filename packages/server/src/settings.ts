@@ -96,6 +96,24 @@ export const settings = {
     meaning: 'How long a model request may stand still, in either direction, before the gateway ends it.',
     secret: false,
   },
+  egressDns: {
+    env: 'BERTH_EGRESS_DNS',
+    flag: '--egress-dns',
+    key: 'egress_dns',
+    default: "the machine's own",
+    meaning:
+      'DNS servers (address or address:port, by commas) that are asked about hosts that sandboxes want to reach.',
+    secret: false,
+  },
+  egressNetworks: {
+    env: 'BERTH_EGRESS_NETWORKS',
+    flag: '--egress-networks',
+    key: 'egress_networks',
+    default: 'none',
+    meaning:
+      'Private networks (by commas, such as 10.1.0.0/16) that sandboxes may reach, by the names of allowed hosts.',
+    secret: false,
+  },
   allowedHosts: {
     env: 'BERTH_ALLOWED_HOSTS',
     flag: '--allowed-hosts',

@@ -18,6 +18,7 @@ export const noGateway: GatewayClient = {
   setBudget: nothing,
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
+  egress: () => Promise.resolve([]),
 }
 
 /** List prices and no limits. */

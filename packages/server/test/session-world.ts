@@ -117,7 +117,7 @@ export class SessionWorld {
     const row = await this.row()
     if (row.status === 'terminated' || !(await this.#store.findHasInput({ sessionId: this.id }))) return
     const sandboxId = row.sandbox_id ?? (await this.#assign())
-    const config = toSessionConfig(row)
+    const config = toSessionConfig(row, this.#nonce)
     const handed = await this.#store.deliverInput({ ...this.#mine(), sandboxId, nonce: this.#nonce, config })
     if (handed !== undefined) this.#keep(handed)
   }

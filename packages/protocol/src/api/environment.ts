@@ -9,7 +9,7 @@ const name = text({ min: 1, max: 256 })
 const description = text({ max: 2048 }).nullish()
 const scope = z.enum(['organization', 'account']).nullish()
 
-const host = text({ min: 1, max: 255 })
+const host = text({ max: 255 })
 const flag = z.boolean().nullish()
 const networkingParams = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('unrestricted') }),
@@ -23,6 +23,7 @@ const networkingParams = z.discriminatedUnion('type', [
 export type NetworkingParams = z.infer<typeof networkingParams>
 
 export const packageManagers = ['apt', 'cargo', 'gem', 'go', 'npm', 'pip'] as const
+export type PackageManager = (typeof packageManagers)[number]
 const packageList = z
   .array(text({ min: 1, max: 255 }))
   .max(1000)
@@ -113,17 +114,23 @@ export const updateEnvironmentBody = z
   .meta({ id: 'UpdateEnvironmentParams' })
 export type UpdateEnvironmentBody = z.infer<typeof updateEnvironmentBody>
 
+const networking = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('unrestricted') }),
+  z.object({
+    type: z.literal('limited'),
+    allowed_hosts: z.array(z.string()),
+    allow_mcp_servers: z.boolean(),
+    allow_package_managers: z.boolean(),
+  }),
+])
+export type Networking = z.infer<typeof networking>
+
 const packages = z.array(z.string())
 
 export const environmentConfig = z
   .object({
     type: z.literal('cloud'),
-    networking: z.object({
-      type: z.literal('limited'),
-      allowed_hosts: z.array(z.string()),
-      allow_mcp_servers: z.boolean(),
-      allow_package_managers: z.boolean(),
-    }),
+    networking,
     packages: z.object({
       type: z.literal('packages'),
       apt: packages,

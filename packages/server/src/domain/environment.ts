@@ -8,7 +8,6 @@ import {
   type Environment,
   environment,
   type EnvironmentConfig,
-  type NetworkingParams,
   packageManagers,
   type PackagesParams,
   type UpdateEnvironmentBody,
@@ -17,6 +16,7 @@ import type { WarmPoolParams } from '@berth/protocol/api/warm-pool'
 import type { z } from 'zod'
 import { acceptLifecycle, defaultLifecycle } from './lifecycle.ts'
 import { patchMetadata } from './metadata.ts'
+import { acceptNetworking, defaultNetworking } from './networking.ts'
 import { invalid, unsupported } from './refusal.ts'
 import { noWarmPool } from './warm-pool.ts'
 
@@ -53,7 +53,7 @@ const DEFAULT_MODEL_RETRIES = 10
 
 const defaultConfig: EnvironmentConfig = {
   type: 'cloud',
-  networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false },
+  networking: defaultNetworking,
   packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
   berth: {
     driver: null,
@@ -97,26 +97,11 @@ function refuseScope(scope: 'organization' | 'account' | null | undefined): void
 }
 
 function acceptConfig(params: CloudConfigParams, current: EnvironmentConfig): EnvironmentConfig {
-  refuseNetworking(params.networking)
   refusePackages(params.packages)
-  return { ...current, berth: params.berth ? acceptBerth(params.berth, current.berth) : current.berth }
-}
-
-/** Sandboxes have no network at all, so any wish for one is refused. */
-function refuseNetworking(networking: NetworkingParams | null | undefined): void {
-  if (networking === null || networking === undefined) return
-  const field = 'config.networking'
-  if (networking.type === 'unrestricted') {
-    throw unsupported(`${field}.type`, 'sandboxes have no network yet; use limited without hosts')
-  }
-  if ((networking.allowed_hosts ?? []).length > 0) {
-    throw unsupported(`${field}.allowed_hosts`, 'sandboxes have no network yet; leave it empty')
-  }
-  if (networking.allow_mcp_servers === true) {
-    throw unsupported(`${field}.allow_mcp_servers`, 'MCP servers are not supported yet')
-  }
-  if (networking.allow_package_managers === true) {
-    throw unsupported(`${field}.allow_package_managers`, 'sandboxes have no network yet')
+  return {
+    ...current,
+    networking: acceptNetworking(params.networking, current.networking),
+    berth: params.berth ? acceptBerth(params.berth, current.berth) : current.berth,
   }
 }
 

@@ -66,6 +66,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
     storage: parts.storage,
     usage: new UsageReport(deps),
     ports: new Ports(deps.store, parts.sandboxes),
+    egress: (sessionId, page) => deps.gateway.egress(sessionId, page),
     subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
     poolsChanged: () => warm.look(),
     notReady: () => (isDraining ? ['the server is shutting down'] : []),

@@ -10,7 +10,8 @@ import { toGatewayBudget } from '../domain/budget.ts'
 import type { ActorDeps } from './deps.ts'
 import type { HeldSandbox } from './held-sandbox.ts'
 import type { SandboxHost } from './sandbox-host.ts'
-import { environmentOf, modelSocket, toLimits } from './session-config.ts'
+import { toEgressPolicy } from '../domain/networking.ts'
+import { egressCredential, egressSocket, environmentOf, modelSocket, toLimits } from './session-config.ts'
 import { Turnstile } from './turnstile.ts'
 
 /** How long a sandbox lives without a server. */
@@ -60,14 +61,14 @@ export class SandboxLaunch {
   async open(held: HeldSandbox, ref: SandboxRef): Promise<void> {
     // Who enters from here on opens its way by itself.
     held.ref = ref
-    await Promise.all([held.host.listen(ref), ...[...held.sessions.values()].map((row) => this.#route(ref, row))])
+    await Promise.all([held.host.listen(ref), ...[...held.sessions.values()].map((row) => this.#route(held, ref, row))])
   }
 
   /** One more session lives in the sandbox. Resolves when it has its way to the model, or will have it when the sandbox is there. */
   async enter(held: HeldSandbox, row: SessionRow): Promise<void> {
     held.sessions.set(row.id, row)
     try {
-      if (held.ref !== undefined) await this.#route(held.ref, row)
+      if (held.ref !== undefined) await this.#route(held, held.ref, row)
     } catch (error) {
       held.sessions.delete(row.id)
       throw error
@@ -93,15 +94,22 @@ export class SandboxLaunch {
     return new Date(this.#deps.clock.now().getTime() + LIFETIME_MS)
   }
 
-  async #route({ runDir, uidBase }: SandboxRef, row: SessionRow): Promise<void> {
+  async #route({ host }: HeldSandbox, { runDir, uidBase }: SandboxRef, row: SessionRow): Promise<void> {
     if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
     const socket = modelSocket(runDir, row.uid)
     await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
-    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid })
+    const egress = {
+      socket_path: egressSocket(runDir, row.uid),
+      // Of the runner, which forwards to it: a session's own processes need the password.
+      owner_uid: uidBase,
+      credential: egressCredential(host.nonce, row.uid),
+      policy: toEgressPolicy(environmentOf(row).networking),
+    }
+    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress })
   }
 
   /** With the budget as it is now: a change that comes meanwhile finds no route, and is made up for. */
-  async #openWay(sessionId: string, place: Pick<SessionRoute, 'socket_path' | 'owner_uid'>): Promise<void> {
+  async #openWay(sessionId: string, place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress'>): Promise<void> {
     const { gateway, store } = this.#deps
     const before = await store.findSession({ sessionId })
     if (before === undefined) return

@@ -250,7 +250,7 @@ export class SessionActor {
     const placed = row.sandbox_id === null ? await store.findSession({ sessionId: row.id }) : row
     if (placed === undefined) return
     await this.#budget.settled()
-    const config = toSessionConfig(placed)
+    const config = toSessionConfig(placed, host.nonce)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
       sessionId: row.id,

@@ -1,4 +1,5 @@
 /** What a session's runner is told: the effective agent and the places in the sandbox. */
+import { createHmac } from 'node:crypto'
 import type { SessionConfig } from '@berth/protocol'
 import { environmentConfig } from '@berth/protocol/api/environment'
 import { parseSessionAgent } from '../domain/session.ts'
@@ -12,7 +13,8 @@ const MIB = 1024 * 1024
 /** What of a session says how it is run. */
 export type RunnableSession = Pick<SessionRow, 'name_inside' | 'uid' | 'subdir' | 'agent' | 'environment'>
 
-export function toSessionConfig(row: RunnableSession): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
+/** `nonce`: of the sandbox's launch. */
+export function toSessionConfig(row: RunnableSession, nonce: string): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
   const { home, cwd, outputs, own } = dirsOf(row)
   const { tools, customTools } = resolveTools(agent.tools)
@@ -31,6 +33,7 @@ export function toSessionConfig(row: RunnableSession): Omit<SessionConfig, 'sdk_
       input_schema: { ...tool.input_schema },
     })),
     model_socket: modelSocket(inside.run, row.uid),
+    egress: { socket: egressSocket(inside.run, row.uid), credential: egressCredential(nonce, row.uid) },
     max_turns: agent.berth.limits.max_turns,
     max_retries: environmentOf(row).berth.model_retries,
     env: { BERTH_OUTPUTS: outputs },
@@ -43,6 +46,19 @@ export function toSessionConfig(row: RunnableSession): Omit<SessionConfig, 'sdk_
  */
 export function modelSocket(runDir: string, uid: number): string {
   return `${runDir}/gw/${uid}/model.sock`
+}
+
+/** The same of its way out. */
+export function egressSocket(runDir: string, uid: number): string {
+  return `${runDir}/gw/${uid}/egress.sock`
+}
+
+/**
+ * The password of the way out of a sandbox's uid. It follows from the launch's own secret, so that nobody has to keep it, and ends with
+ * that launch.
+ */
+export function egressCredential(nonce: string, uid: number): string {
+  return createHmac('sha256', nonce).update(`egress ${uid}`).digest('base64url')
 }
 
 export function toLimits(row: Pick<SessionRow, 'environment'>): SandboxLimits {

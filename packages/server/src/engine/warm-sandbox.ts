@@ -56,10 +56,10 @@ export class WarmSandbox {
     this.id = ids.next('sbx')
     this.pool = pool
     this.kind = kindOf(pool)
-    this.parked =
-      pool.agent === null ? null : { name: this.id, config: configOf({ ...pool, agent: pool.agent }, this.id) }
     this.#with = given
     const nonce = randomBytes(32).toString('base64url')
+    const { agent } = pool
+    this.parked = agent === null ? null : { name: this.id, config: configOf({ ...pool, agent }, this.id, nonce) }
     this.host = new SandboxHost({ id: this.id, nonce, logger: logger.child({ sandbox_id: this.id }), ...this.#owner() })
   }
 
@@ -173,11 +173,12 @@ export class WarmSandbox {
  */
 export function kindOf(of: Pick<WantedPool, 'environmentId' | 'environment' | 'agent'>): string {
   const { environmentId, environment, agent } = of
-  const told = agent === null ? null : toSessionConfig({ ...ALONE, name_inside: '', environment, agent })
+  const told = agent === null ? null : toSessionConfig({ ...ALONE, name_inside: '', environment, agent }, '')
   return JSON.stringify([environmentId, sandboxKind(environmentOf(of)), told])
 }
 
-function configOf({ environment, agent }: WantedPool & { agent: string }, name: string): SessionConfig {
-  const config = toSessionConfig({ ...ALONE, name_inside: name, environment, agent })
+function configOf(of: WantedPool & { agent: string }, name: string, nonce: string): SessionConfig {
+  const { environment, agent } = of
+  const config = toSessionConfig({ ...ALONE, name_inside: name, environment, agent }, nonce)
   return { ...config, sdk_session_id: crypto.randomUUID(), resume: false }
 }

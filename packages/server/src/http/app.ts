@@ -18,6 +18,7 @@ import { addOpenapi } from './openapi.ts'
 import { checkOrigin } from './origin.ts'
 import { requestId } from './request-id.ts'
 import { addSdkMessages } from './sdk-messages.ts'
+import { addSessionEgress } from './session-egress.ts'
 import { addSessionEvents } from './session-events.ts'
 import { addSessionFiles } from './session-files.ts'
 import { addSessionPorts } from './session-ports.ts'
@@ -37,6 +38,7 @@ const resources: readonly AddRoutes[] = [
   addCheckpoints,
   addSessionFiles,
   addSessionPorts,
+  addSessionEgress,
   addKeys,
   addUsage,
 ]

@@ -15,7 +15,7 @@ const { Environments } = Anthropic.Beta
 
 const config = {
   type: 'cloud',
-  networking: { type: 'limited', allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false },
+  networking: { type: 'unrestricted' },
   packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
   berth: {
     driver: null,
@@ -55,6 +55,24 @@ test('a new environment has every default filled in', async () => {
   expect(await client.beta.environments.retrieve(made.id)).toEqual(made)
 })
 
+const limited = { type: 'limited' as const }
+const nothingAllowed = { allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false }
+
+test('limited networking allows what it names and nothing else, in one form of writing it', async () => {
+  const networking = { ...limited, allowed_hosts: ['API.Example.com', '*.bücher.example'] }
+  const made = await client.beta.environments.create({ name: 'e', config: { type: 'cloud', networking } })
+  const allowed_hosts = ['api.example.com', '*.xn--bcher-kva.example']
+  expect(made.config).toMatchObject({ networking: { ...limited, ...nothingAllowed, allowed_hosts } })
+  const update = async (changed: Anthropic.Beta.BetaCloudConfigParams['networking']) =>
+    (await client.beta.environments.update(made.id, { config: { type: 'cloud', networking: changed } })).config
+  const packages = { allow_package_managers: true }
+  expect(await update({ ...limited, ...packages })).toMatchObject({
+    networking: { ...limited, ...nothingAllowed, ...packages, allowed_hosts },
+  })
+  expect(await update({ type: 'unrestricted' })).toMatchObject({ networking: { type: 'unrestricted' } })
+  expect(await update(limited)).toMatchObject({ networking: { ...limited, ...nothingAllowed } })
+})
+
 test('what we do anyway may be said', async () => {
   const made = await client.beta.environments.create({
     name: 'spelled out',
@@ -66,7 +84,7 @@ test('what we do anyway may be said', async () => {
       packages: { apt: [], pip: null },
     },
   })
-  expect(made.config).toEqual(config)
+  expect(made.config).toEqual({ ...config, networking: { ...limited, ...nothingAllowed } })
   expect(made.description).toBe('')
 })
 
@@ -142,16 +160,7 @@ test('environments of another workspace do not exist', async () => {
   expect(await client.beta.environments.retrieve(id)).toMatchObject({ name: 'e', archived_at: null })
 })
 
-const limited = { type: 'limited' as const }
 const unsupported: [string, Anthropic.Beta.EnvironmentCreateParams['config'], RegExp][] = [
-  ['unrestricted networking', { type: 'cloud', networking: { type: 'unrestricted' } }, /config\.networking\.type: /],
-  ['hosts', { type: 'cloud', networking: { ...limited, allowed_hosts: ['a.example'] } }, /networking\.allowed_hosts: /],
-  ['MCP servers', { type: 'cloud', networking: { ...limited, allow_mcp_servers: true } }, /allow_mcp_servers: /],
-  [
-    'package managers',
-    { type: 'cloud', networking: { ...limited, allow_package_managers: true } },
-    /allow_package_managers: /,
-  ],
   ['packages', { type: 'cloud', packages: { npm: ['x'] } }, /config\.packages\.npm: /],
   ['self_hosted', { type: 'self_hosted' }, /config\.type: /],
 ]
@@ -173,8 +182,37 @@ test('bad metadata has its own error class', async () => {
   await expect(client.beta.environments.create(tooLong)).rejects.toThrow(Environments.BetaInvalidMetadataError)
 })
 
+const hosts = (...allowed_hosts: unknown[]) => ({
+  name: 'e',
+  config: { type: 'cloud', networking: { ...limited, allowed_hosts } },
+})
 const berth = (value: object) => ({ name: 'e', config: { type: 'cloud', berth: value } })
 const invalid: [string, object, RegExp][] = [
+  ['an address for a host', hosts('a.example', '10.0.0.1'), /config\.networking\.allowed_hosts\.1: .*address/],
+  ['an address of IPv6', hosts('[::1]'), /config\.networking\.allowed_hosts\.0: .*address/],
+  ['a host with a port', hosts('a.example:443'), /config\.networking\.allowed_hosts\.0: .*port/],
+  ['a host with a path', hosts('a.example/x'), /config\.networking\.allowed_hosts\.0: .*path/],
+  ['a URL', hosts('https://a.example'), /config\.networking\.allowed_hosts\.0: .*scheme/],
+  ['a wildcard in the middle', hosts('a.*.example'), /config\.networking\.allowed_hosts\.0: .*\*/],
+  ['a wildcard alone', hosts('*'), /config\.networking\.allowed_hosts\.0: .*\*/],
+  ['an empty host', hosts(''), /config\.networking\.allowed_hosts\.0: is empty/],
+  ['a host of one label', hosts('localhost'), /config\.networking\.allowed_hosts\.0: /],
+  ['a host that is no text', hosts(1), /config\.networking\.allowed_hosts\.0: /],
+  [
+    'hosts that are no list',
+    { name: 'e', config: { type: 'cloud', networking: { ...limited, allowed_hosts: 'a.example' } } },
+    /config\.networking\.allowed_hosts: /,
+  ],
+  [
+    'networking of no type',
+    { name: 'e', config: { type: 'cloud', networking: { allowed_hosts: [] } } },
+    /config\.networking\.type: /,
+  ],
+  [
+    'networking with a typo',
+    { name: 'e', config: { type: 'cloud', networking: { ...limited, allow_hosts: [] } } },
+    /config\.networking\.allow_hosts: unknown field/,
+  ],
   ['an unknown field of the config', { name: 'e', config: { type: 'cloud', nope: 1 } }, /config\.nope: unknown field/],
   ['an unknown field of ours', berth({ life: 'ephemeral' }), /config\.berth\.life: unknown field/],
   ['a lifecycle of no type', berth({ lifecycle: { type: 'short' } }), /config\.berth\.lifecycle\.type: /],

@@ -118,7 +118,7 @@ export async function copyCheckpoint(
   if (source === undefined) throw notFound('checkpoint', args.from)
   const session = await db
     .selectFrom('sessions')
-    .select(['id', 'subdir', 'sdk_session_id'])
+    .select(['name_inside', 'subdir', 'sdk_session_id'])
     .where('id', '=', args.sessionId)
     .where('workspace_id', '=', args.workspaceId)
     .executeTakeFirstOrThrow(() => notFound('session', args.sessionId))

@@ -28,8 +28,9 @@ async function sandboxOf(now: string): Promise<{ sessionId: string; sandboxId: s
   const body = { agent: places.agent, environment_id: places.environments.continue }
   const sessionId = newId('sesn')
   const key = { id: sessionId, threadId: newId('sthr'), workspaceId }
-  await store.createSession({ ...key, body, prices: listPrices, now })
-  const epoch = (await store.takeLease({ sessionId, holder: 'me', until: '2099-01-01T00:00:00.000Z', now })) ?? 0
+  const { row } = await store.createSession({ ...key, body, prices: listPrices, now })
+  const epoch =
+    (await store.takeLease({ groupId: row.group_id, holder: 'me', until: '2099-01-01T00:00:00.000Z', now })) ?? 0
   const sandboxId = newId('sbx')
   await store.assignSandbox({ sessionId, epoch, sandboxId, driver: 'none', nonce: 'n', now })
   return { sessionId, sandboxId, epoch }
@@ -68,7 +69,7 @@ test('stands still while the sandbox is lost, and goes on when it is started aga
   const lost = { sessionId, epoch, sandboxId, why: 'lost', files: 'kept' as const, isCounted: false }
   await store.loseSandbox({ ...lost, now: hour('10:05') })
   await store.noteSandboxTime({ now: hour('10:30') })
-  await store.restartSandbox({ sessionId, epoch, sandboxId, nonce: 'n2', now: hour('10:40') })
+  await store.restartSandbox({ epoch, sandboxId, nonce: 'n2', now: hour('10:40') })
   await store.noteSandboxTime({ now: hour('10:41') })
   expect(await times(sessionId)).toEqual([{ key: ['2026-11-22'], ms: 6 * 60_000 }])
 })

@@ -1,0 +1,58 @@
+import { networkInterfaces } from 'node:os'
+import { isIP } from 'node:net'
+import { BerthError } from '@berth/protocol/error'
+import type { Logger } from '../logger.ts'
+import { addressRule, openedNetworks } from './addresses.ts'
+import type { Audit } from './audit.ts'
+import type { EgressParts } from './proxy.ts'
+import { openResolver } from './resolver.ts'
+
+/** What an operator says about ways out. */
+export interface EgressConfig {
+  /** DNS servers, `address` or `address:port`; empty: those of the machine. */
+  readonly dnsServers: readonly string[]
+  /** Private networks that sandboxes may reach by the names of hosts. */
+  readonly openedNetworks: readonly string[]
+}
+
+const DNS = 'BERTH_EGRESS_DNS'
+const NETWORKS = 'BERTH_EGRESS_NETWORKS'
+
+/** Throws `invalid_request` naming the variable. */
+export function readEgressConfig(env: Readonly<Record<string, string | undefined>>): EgressConfig {
+  const list = (name: string): string[] =>
+    (env[name] ?? '')
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== '')
+  const dnsServers = list(DNS)
+  const wrong = dnsServers.find(
+    (server) => isIP(server) === 0 && !/^(?:[\d.]+|\[[0-9a-fA-F:]+\]):\d{1,5}$/.test(server),
+  )
+  if (wrong !== undefined) throw new BerthError('invalid_request', `${DNS}: ${wrong} is no address`)
+  const networks = list(NETWORKS)
+  try {
+    openedNetworks(networks)
+  } catch (cause) {
+    throw new BerthError('invalid_request', `${NETWORKS}: must be addresses, or networks such as 10.1.0.0/16`, {
+      cause,
+    })
+  }
+  return { dnsServers, openedNetworks: networks }
+}
+
+interface Given {
+  readonly audit: Audit
+  readonly logger: Logger
+  readonly now: () => Date
+}
+
+export function egressParts(config: EgressConfig, given: Given): EgressParts {
+  const own = (): string[] =>
+    Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address))
+  return {
+    ...given,
+    resolver: openResolver(config.dnsServers),
+    mayDial: addressRule({ opened: config.openedNetworks, own }),
+  }
+}

@@ -1,0 +1,192 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { type Duplex, duplexPair } from 'node:stream'
+import type { EgressRoute } from '@berth/protocol/gateway'
+import type { Logger } from '../logger.ts'
+import { forwardHttp, untilClosed } from './forward-http.ts'
+import { defaultLimits, join, type Passage, type PassageLimits, Passages } from './passage.ts'
+import { EgressRefusal } from './refusal.ts'
+import { checkUpgrade, type Forwarded, malformed, readForwarded } from './request-head.ts'
+import { type InnerHttp, serveTunnel } from './tunnel.ts'
+import { type Asked, dial, WayOut, type WayOutParts } from './way-out.ts'
+import { forwardWebSocket } from './web-socket.ts'
+
+export interface EgressParts extends WayOutParts {
+  readonly logger: Logger
+  readonly limits?: PassageLimits
+}
+
+/** More than passages: connections are kept for the next request. */
+const MAX_CONNECTIONS = 256
+
+/** One session's HTTP proxy. Whatever comes is refused, unless it is understood and allowed; whatever fails ends the request. */
+export class EgressProxy {
+  readonly server: Server
+  readonly #way: WayOut
+  readonly #logger: Logger
+  readonly #limits: PassageLimits
+  readonly #passages: Passages
+  readonly #sessionId: string
+  /** Connections on which plain HTTP is spoken inside of a tunnel, each with the host that it leads to. */
+  readonly #inner = new WeakMap<Duplex, InnerHttp>()
+  readonly #busy = new WeakSet<Duplex>()
+
+  constructor(parts: EgressParts, sessionId: string, route: EgressRoute) {
+    this.#way = new WayOut(parts, sessionId, route)
+    this.#logger = parts.logger
+    this.#limits = parts.limits ?? defaultLimits
+    this.#passages = new Passages(this.#limits)
+    this.#sessionId = sessionId
+    this.server = this.#createServer()
+  }
+
+  /** What is under way to where the new policy does not lead is cut. */
+  change(route: EgressRoute): void {
+    this.#way.change(route)
+    this.#passages.cutAllBut((target) => this.#way.permits(target))
+  }
+
+  /** Waits for what is under way; when `signal` is aborted, cuts it. */
+  async drain(signal: AbortSignal): Promise<void> {
+    await this.#passages.drain(signal)
+    this.server.closeAllConnections()
+  }
+
+  #createServer(): Server {
+    const server = createServer({
+      maxHeaderSize: 32 * 1024,
+      headersTimeout: 15_000,
+      requestTimeout: 3_600_000,
+      keepAliveTimeout: 60_000,
+      connectionsCheckingInterval: 5_000,
+      // Refused with the others, in the words of the proxy.
+      requireHostHeader: false,
+      insecureHTTPParser: false,
+    })
+    server.maxHeadersCount = 0
+    server.maxConnections = MAX_CONNECTIONS
+    server.timeout = this.#limits.idleMs
+    server.on('request', (request, response) => void this.#serveRequest(request, response))
+    server.on('upgrade', (request, client, head) => void this.#serveUpgrade(request, client, head))
+    server.on('connect', (request, client, head) => void this.#serveConnect(request, client, head))
+    server.on('clientError', (error, client) => void this.#refuseBytes(error, client))
+    return server
+  }
+
+  async #serveRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request
+    // A client that sends on before its answer has come could hold any number of requests behind one connection.
+    if (this.#busy.has(socket)) return void socket.destroy()
+    this.#busy.add(socket)
+    response.on('close', () => this.#busy.delete(socket))
+    const refuse = (refusal: EgressRefusal): void => {
+      if (response.headersSent) return void response.destroy()
+      response.writeHead(refusal.status, refusal.headers).end(refusal.body)
+    }
+    await this.#attempt('http', refuse, async (passage) => {
+      response.on('close', () => passage[Symbol.dispose]())
+      const inner = this.#inner.get(socket)
+      this.#checkCredential(request, inner)
+      if (request.headers.upgrade !== undefined) checkUpgrade(request)
+      const forwarded = readForwarded(request, inner?.target)
+      const upstream = await this.#reach(forwarded, inner, passage)
+      const { signal } = passage
+      await forwardHttp({ request, response, forwarded, socket: upstream, signal, limits: this.#limits })
+      await untilClosed(response)
+    })
+  }
+
+  async #serveUpgrade(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    if (this.#busy.has(client)) return void client.destroy()
+    client.on('error', () => undefined)
+    await this.#attempt('http', answerOn(client), async (passage) => {
+      client.once('close', () => passage[Symbol.dispose]())
+      const inner = this.#inner.get(client)
+      this.#checkCredential(request, inner)
+      checkUpgrade(request)
+      const forwarded = readForwarded(request, inner?.target)
+      const socket = await this.#reach(forwarded, inner, passage)
+      await forwardWebSocket({ request, client, head, forwarded, socket, signal: passage.signal, limits: this.#limits })
+    })
+  }
+
+  async #serveConnect(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    if (this.#busy.has(client)) return void client.destroy()
+    client.on('error', () => undefined)
+    await this.#attempt('connect', answerOn(client), async (passage) => {
+      client.once('close', () => passage[Symbol.dispose]())
+      if (this.#inner.has(client)) throw new EgressRefusal(405, 'method', 'a tunnel does not lead into another')
+      this.#checkCredential(request, undefined)
+      const parts = { way: this.#way, limits: this.#limits, readHttp: this.#readHttp.bind(this) }
+      await serveTunnel(parts, { request, client, head, passage })
+    })
+  }
+
+  /** Resolves when the connection has closed. */
+  #readHttp(client: Duplex, first: Buffer, inner: InnerHttp): Promise<void> {
+    // The server takes a connection from its first byte on, and those have been read.
+    const [connection, rest] = duplexPair()
+    this.#inner.set(connection, inner)
+    this.server.emit('connection', connection)
+    rest.write(first)
+    return join(client, rest, { signal: inner.passage.signal, idleMs: this.#limits.idleMs })
+  }
+
+  /** A connection to where the request is to go. Inside of a tunnel that is decided already. */
+  async #reach({ target }: Forwarded, inner: InnerHttp | undefined, passage: Passage): Promise<Socket> {
+    passage.target = target
+    const addresses = inner?.addresses ?? (await this.#way.addressesOf({ protocol: 'http', target }))
+    return await dial(target, addresses, passage.signal)
+  }
+
+  #checkCredential(request: IncomingMessage, inner: InnerHttp | undefined): void {
+    if (inner !== undefined || this.#way.knows(request.headers['proxy-authorization'])) return
+    throw new EgressRefusal(407, 'credential', 'the password of the session’s proxy is needed')
+  }
+
+  /** Runs one passage. Never rejects; a failure that is no refusal is one of ours, and refuses, too. */
+  async #attempt(
+    protocol: Asked['protocol'],
+    answer: (refusal: EgressRefusal) => void,
+    work: (passage: Passage) => Promise<void>,
+  ): Promise<void> {
+    let passage: Passage | undefined
+    try {
+      passage = this.#passages.begin()
+      await work(passage)
+    } catch (error) {
+      // Cut from this side, or left by the client.
+      if (passage?.signal.aborted === true) answer(new EgressRefusal(503, 'limit', 'the connection was cut'))
+      else answer(await this.#toRefusal(error, { protocol, target: passage?.target }))
+    } finally {
+      passage?.[Symbol.dispose]()
+    }
+  }
+
+  async #toRefusal(error: unknown, asked: Asked): Promise<EgressRefusal> {
+    if (error instanceof EgressRefusal) {
+      // That nobody answers is no decision.
+      return error.isOnRecord || error.reason === 'unreachable' ? error : await this.#way.refuse(asked, error)
+    }
+    const refusal = new EgressRefusal(500, 'internal', 'the gateway has failed; its log has more')
+    this.#logger.warn({ err: error, session: this.#sessionId }, 'a way out has failed')
+    return await this.#way.refuse(asked, refusal)
+  }
+
+  async #refuseBytes(error: Error & { code?: string }, client: Duplex): Promise<void> {
+    if (error.code === 'ECONNRESET' || !client.writable) return void client.destroy()
+    const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+    const refusal = isTooLarge
+      ? new EgressRefusal(431, 'limit', 'the headers of the request are too large')
+      : malformed('the request is malformed')
+    await this.#way.refuse({ protocol: 'http', target: undefined }, refusal)
+    client.end(refusal.answer)
+  }
+}
+
+function answerOn(client: Duplex): (refusal: EgressRefusal) => void {
+  return (refusal) => {
+    if (client.writable) client.end(refusal.answer)
+    else client.destroy()
+  }
+}

@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { isOriginForm, isSameTarget, readAbsolute, readAuthority } from './authority.ts'
+import type { Target } from './policy.ts'
+import { EgressRefusal } from './refusal.ts'
+
+const MAX_HEADERS = 100
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** Given twice, two readers could each believe another one. */
+const single = ['host', 'content-length', 'transfer-encoding', 'proxy-authorization', 'upgrade', 'expect']
+/** Of one connection, not of the request: never passed on. */
+const ofConnection = new Set([
+  'connection',
+  'expect',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+const nominable = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2-settings', 'proxy-connection'])
+
+export function malformed(message: string): EgressRefusal {
+  return new EgressRefusal(400, 'malformed', message)
+}
+
+/** Refuses what two parsers could read in two ways. Node itself refuses a length beside chunked, bare LF and folded lines. */
+export function checkHead(request: IncomingMessage): void {
+  const names = request.rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
+  if (names.length > MAX_HEADERS) throw new EgressRefusal(431, 'limit', 'the request has too many headers')
+  for (const name of single) {
+    if (names.filter((each) => each === name).length > 1) throw malformed(`the request has two ${name} headers`)
+  }
+  const { headers } = request
+  if (headers['transfer-encoding'] !== undefined) {
+    if (headers['transfer-encoding'].toLowerCase() !== 'chunked') throw malformed('transfer-encoding: only chunked')
+    if (headers['content-length'] !== undefined) throw malformed('the request has two lengths')
+  }
+  for (const token of (headers.connection ?? '').toLowerCase().split(',')) {
+    const name = token.trim()
+    if (name !== '' && !nominable.has(name)) throw malformed('the connection header names another header')
+  }
+}
+
+export interface Forwarded {
+  readonly target: Target
+  /** In origin form. */
+  readonly path: string
+}
+
+/** Where a request of plain HTTP is to go. `tunnel`: the host to which its connection was opened, which it may not leave. */
+export function readForwarded(request: IncomingMessage, tunnel: Target | undefined): Forwarded {
+  checkHead(request)
+  const { method = '', url = '' } = request
+  if (!methods.has(method)) throw new EgressRefusal(405, 'method', `${method} is not passed on`)
+  if (request.httpVersion !== '1.1') throw new EgressRefusal(505, 'malformed', 'HTTP/1.1 is required')
+  const forwarded = tunnel === undefined ? readAbsoluteForm(url) : readOriginForm(url, tunnel)
+  const { host } = request.headers
+  if (host === undefined || !isSameTarget(readAuthority(host, 80), forwarded.target)) {
+    throw malformed('the Host header and the host of the request are not the same')
+  }
+  return forwarded
+}
+
+function readAbsoluteForm(url: string): Forwarded {
+  const { target, path } = readAbsolute(url)
+  if ('fault' in target) throw malformed(`the host of the request ${target.fault}`)
+  if (target.port === 443) throw new EgressRefusal(403, 'port', `${target.host}:443 takes TLS alone, in a tunnel`)
+  return { target, path }
+}
+
+function readOriginForm(url: string, target: Target): Forwarded {
+  if (!isOriginForm(url)) throw malformed('the target of the request is not a path')
+  return { target, path: url }
+}
+
+/** Where a CONNECT is to lead. */
+export function readConnect(request: IncomingMessage): Target {
+  checkHead(request)
+  const { headers, url = '' } = request
+  const target = readAuthority(url, undefined)
+  if ('fault' in target) throw malformed(`the host of the request ${target.fault}`)
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+    throw malformed('CONNECT has no body')
+  }
+  if (headers.upgrade !== undefined) throw new EgressRefusal(400, 'upgrade', 'CONNECT is no upgrade')
+  // Older clients send none with it.
+  if (headers.host !== undefined && !isSameTarget(readAuthority(headers.host, target.port), target)) {
+    throw malformed('the Host header and the host of the request are not the same')
+  }
+  return target
+}
+
+/** Refuses every upgrade but one to a WebSocket, as its handshake has to be. */
+export function checkUpgrade({ headers, method }: IncomingMessage): void {
+  const key = headers['sec-websocket-key'] ?? ''
+  const isWebSocket = headers.upgrade?.toLowerCase() === 'websocket' && method === 'GET'
+  if (!isWebSocket) throw new EgressRefusal(400, 'upgrade', 'no upgrade is passed on but that to a WebSocket')
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+    throw malformed('the handshake of a WebSocket has no body')
+  }
+  if (headers['sec-websocket-version'] !== '13' || !/^[A-Za-z0-9+/]{22}==$/.test(key)) {
+    throw malformed('the handshake of the WebSocket is not that of version 13')
+  }
+}
+
+/** What a server answers that has read this handshake. */
+export function acceptOf(key: string): string {
+  return createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+}
+
+/** The headers that go on to the host, name and value in turns: framing, host and connection are written anew. */
+export function toHost(request: IncomingMessage, { host, port }: Target): string[] {
+  const { headers } = request
+  const length = headers['content-length']
+  const isChunked = headers['transfer-encoding'] !== undefined
+  const framing = isChunked
+    ? ['Transfer-Encoding', 'chunked']
+    : length !== undefined
+      ? ['Content-Length', String(Number(length))]
+      : ['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(request.method ?? '')
+        ? []
+        : ['Content-Length', '0']
+  const upgrade =
+    headers.upgrade === undefined ? ['Connection', 'close'] : ['Connection', 'Upgrade', 'Upgrade', 'websocket']
+  return [
+    'Host',
+    port === 80 ? host : `${host}:${port}`,
+    ...endToEnd(request.rawHeaders, (name) => name === 'host' || name === 'content-length'),
+    ...framing,
+    ...upgrade,
+  ]
+}
+
+/** The headers of an answer that go on to the sandbox. */
+export function toSandbox(rawHeaders: readonly string[]): string[] {
+  return endToEnd(rawHeaders, () => false)
+}
+
+function endToEnd(rawHeaders: readonly string[], isLeftOut: (name: string) => boolean): string[] {
+  const kept: string[] = []
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const [name = '', value = ''] = rawHeaders.slice(at, at + 2)
+    const lower = name.toLowerCase()
+    if (!ofConnection.has(lower) && !isLeftOut(lower)) kept.push(name, value)
+  }
+  return kept
+}

@@ -1,0 +1,23 @@
+/** What a gateway is started with, and keeps as long as it runs. */
+import { createHash } from 'node:crypto'
+import { readUpstreamConfig, type UpstreamConfig } from './config.ts'
+import { type EgressConfig, readEgressConfig } from './egress/config.ts'
+import { type Metering, readMetering } from './metering.ts'
+
+export interface FixedConfig {
+  readonly upstream: UpstreamConfig
+  readonly metering: Metering
+  readonly egress: EgressConfig
+}
+
+/** Throws `invalid_request` naming the variable, never its value. */
+export function readFixedConfig(env: Readonly<Record<string, string | undefined>>): FixedConfig {
+  return { upstream: readUpstreamConfig(env), metering: readMetering(env), egress: readEgressConfig(env) }
+}
+
+/** `upstream` of the gateway's health: equal for equal settings, and tells nothing of the key. */
+export function fingerprint({ upstream, metering, egress }: FixedConfig): string {
+  const { baseUrl, apiKey, socketPath, connectTimeoutMs, idleTimeoutMs } = upstream
+  const parts = [baseUrl.href, apiKey ?? null, socketPath ?? null, connectTimeoutMs, idleTimeoutMs, metering, egress]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
+}

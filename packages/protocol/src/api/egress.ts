@@ -1,0 +1,22 @@
+/** What was decided about a session's way out. Ours: the profile does not have it. */
+import { z } from 'zod'
+import { egressDecision as decided } from '../gateway.ts'
+import { idText, timestamp } from './text.ts'
+
+export const egressDecision = z
+  .object({
+    /** Grows with every decision. */
+    id: z.int(),
+    type: z.literal('egress_decision'),
+    session_id: idText,
+    created_at: timestamp,
+    /** `connect`: a tunnel, for TLS or WebSockets; `http`: a plain request. */
+    protocol: decided.shape.protocol,
+    /** As asked for; null where that was no host, or was never read. */
+    host: z.string().nullable(),
+    port: z.int().nullable(),
+    decision: decided.shape.decision,
+    reason: decided.shape.reason,
+  })
+  .meta({ id: 'EgressDecision' })
+export type EgressDecision = z.infer<typeof egressDecision>

@@ -1,0 +1,232 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { pageOf } from '@berth/protocol/api/page'
+import { egressDecision, type EgressDecision } from '@berth/protocol/api/egress'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { WebSocketServer } from 'ws'
+import { z } from 'zod'
+import { makeCertificates } from '../../packages/gateway/src/fixture/certificates.ts'
+import { ownLoopback, startWebHost, type WebHost } from '../../packages/gateway/src/fixture/egress-world.ts'
+import { startStubDns, type StubDns } from '../../packages/gateway/src/fixture/stub-dns.ts'
+import { tool } from '../harness/message.ts'
+import { onlyOf, textOf } from '../harness/reading.ts'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
+
+const run = promisify(execFile)
+const allowed = ['allowed.test', 'git.allowed.test', 'packages.allowed.test']
+
+let held: AsyncDisposableStack
+let berth: TestBerth
+let dns: StubDns
+/** Stands for every host that nobody allowed. */
+let refusedHost: WebHost
+let id: string
+
+beforeAll(async () => {
+  await using opened = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'eg-'))
+  opened.defer(() => rm(dir, { recursive: true }))
+  const certificates = await makeCertificates(dir, [...allowed, 'refused.test'])
+  opened.use(await serve(dir, certificates, ownLoopback(1)))
+  refusedHost = opened.use(await startWebHost(ownLoopback(2), certificates))
+  dns = opened.use(await startStubDns((name) => [ownLoopback(allowed.includes(name) ? 1 : 2)]))
+  const networks = [ownLoopback(1), ownLoopback(2)].join(',')
+  berth = opened.use(await startTestBerth({ env: { BERTH_EGRESS_DNS: dns.server, BERTH_EGRESS_NETWORKS: networks } }))
+  const networking = { type: 'limited' as const, allowed_hosts: ['allowed.test', '*.allowed.test'] }
+  const environment = await berth.createEnvironment({ config: { type: 'cloud', networking } })
+  ;({ id } = await berth.createSession({ environment_id: environment.id }))
+  const ca = await readFile(certificates.ca, 'utf8')
+  await berth.runTurn(id, ['Keep', tool('Write', { file_path: '/workspace/ca.pem', content: ca })])
+  held = opened.move()
+}, 120_000)
+afterAll(() => held.disposeAsync())
+
+/** What an allowed host has: pages, a git repository, a package of npm and one of pip, a WebSocket that echoes. */
+async function serve(
+  dir: string,
+  { key, cert }: { key: string; cert: string },
+  address: string,
+): Promise<AsyncDisposable> {
+  const packages = await makePackages(dir)
+  await run('sh', [
+    '-c',
+    `
+    git init -q -b main ${dir}/work && cd ${dir}/work && echo cloned > file &&
+    git -c user.name=t -c user.email=t@test add file && git -c user.name=t -c user.email=t@test commit -qm one &&
+    git clone -q --bare ${dir}/work ${dir}/repository.git && cd ${dir}/repository.git && git update-server-info`,
+  ])
+  const server = createServer({ key, cert }, (request, response) => void answer(dir, packages, request, response))
+  const sockets = new WebSocketServer({ server })
+  sockets.on('connection', (socket) =>
+    socket.on('message', (data) =>
+      socket.send(Buffer.concat([Buffer.from('echo '), z.instanceof(Buffer).parse(data)]), { binary: false }),
+    ),
+  )
+  server.listen(443, address)
+  await once(server, 'listening')
+  return {
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets.clients) socket.terminate()
+      const closed = once(server, 'close')
+      server.close()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+type Pages = Readonly<Record<string, string | Buffer>>
+
+async function answer(dir: string, packages: Pages, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = new URL(request.url ?? '/', 'https://host').pathname
+  const page = packages[path]
+  const file = path.startsWith('/repository.git/') ? await readFile(join(dir, path)).catch(() => undefined) : undefined
+  const body = page ?? file ?? (path === '/page' ? `page of ${request.headers.host}` : undefined)
+  response.writeHead(body === undefined ? 404 : 200, path.startsWith('/simple/') ? { 'content-type': 'text/html' } : {})
+  response.end(body)
+}
+
+/** A wheel is a zip file; Python makes one. */
+async function makePackages(dir: string): Promise<Pages> {
+  const wheel = 'thing-1.0-py3-none-any.whl'
+  await mkdir(join(dir, 'pip'))
+  await writeFile(
+    join(dir, 'make.py'),
+    `
+import zipfile
+with zipfile.ZipFile('${dir}/pip/${wheel}', 'w') as z:
+    z.writestr('thing.py', '')
+    z.writestr('thing-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: thing\\nVersion: 1.0\\n')
+    z.writestr('thing-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    z.writestr('thing-1.0.dist-info/RECORD', '')
+`,
+  )
+  await run('/usr/bin/python3', [join(dir, 'make.py')])
+  const version = { name: 'thing', version: '1.2.3', dist: { tarball: 'https://packages.allowed.test/thing.tgz' } }
+  return {
+    '/simple/thing/': `<a href="/${wheel}">${wheel}</a>`,
+    [`/${wheel}`]: await readFile(join(dir, 'pip', wheel)),
+    '/thing': JSON.stringify({ name: 'thing', 'dist-tags': { latest: '1.2.3' }, versions: { '1.2.3': version } }),
+  }
+}
+
+/** What a shell in the sandbox makes of it. */
+async function shell(command: string): Promise<string> {
+  const turn = await berth.runTurn(id, ['Do', tool('Bash', { command: `cd /workspace; ${command}`, timeout: 100_000 })])
+  return textOf(onlyOf(turn, 'agent.tool_result').content)
+}
+
+async function decisions(query = ''): Promise<{ data: EgressDecision[]; next_page: string | null }> {
+  return pageOf(egressDecision).parse(await (await berth.fetch(`/berth/v1/sessions/${id}/egress${query}`)).json())
+}
+
+const socketProgram = (host: string): string => `
+const socket = new WebSocket('wss://${host}/')
+socket.onopen = () => socket.send('hello')
+socket.onmessage = ({ data }) => { console.log(data); process.exit() }
+socket.onerror = () => { console.log('no socket'); process.exit() }
+`
+const fetchProgram = (host: string): string =>
+  `fetch('https://${host}/page').then((page) => page.text(), (error) => 'no page: ' + error.cause).then(console.log)`
+
+/** What each program is to do with a host, and what it says when that went well. */
+const programs: Readonly<Record<string, (host: string) => [command: string, success: string]>> = {
+  curl: (host) => [`curl -sS --cacert ca.pem https://${host}/page`, `page of ${host}`],
+  git: (host) => [
+    `rm -rf c; GIT_SSL_CAINFO=/workspace/ca.pem git clone -q https://${host === 'allowed.test' ? 'git.allowed.test' : host}/repository.git c; cat c/file`,
+    'cloned',
+  ],
+  npm: (host) => [
+    `npm view thing version --registry https://${host}/ --cafile /workspace/ca.pem --fetch-retries 0`,
+    '1.2.3',
+  ],
+  pip: (host) => [
+    `/usr/bin/python3 -m pip download --no-deps --retries 0 --cert ca.pem -i https://${host}/simple/ -d p thing >p.log 2>&1; ls p/*.whl`,
+    'thing-1.0-py3-none-any.whl',
+  ],
+  fetch: (host) => [
+    `NODE_EXTRA_CA_CERTS=/workspace/ca.pem /opt/berth/node -e "${fetchProgram(host)}"`,
+    `page of ${host}`,
+  ],
+  websocket: (host) => [
+    `NODE_EXTRA_CA_CERTS=/workspace/ca.pem /opt/berth/node -e "${socketProgram(host)}"`,
+    'echo hello',
+  ],
+}
+
+test('programs reach an allowed host without being configured, and no other host at all', async () => {
+  const script = (host: string): string =>
+    Object.values(programs)
+      .map((program) => `${program(host)[0]} 2>&1; echo ---`)
+      .join('\n')
+  const names = Object.keys(programs)
+  const toAllowed = (await shell(script('allowed.test'))).split('---')
+  for (const [index, name] of names.entries())
+    expect(`${name}: ${toAllowed[index]}`).toContain(programs[name]?.('allowed.test')[1])
+  const toRefused = (await shell(`rm -rf p c; ${script('refused.test')}`)).split('---')
+  for (const [index, name] of names.entries())
+    expect(`${name}: ${toRefused[index]}`).not.toContain(programs[name]?.('refused.test')[1])
+  expect(refusedHost.connections()).toBe(0)
+  expect(new Set(dns.asked)).toEqual(new Set(['allowed.test', 'git.allowed.test']))
+  const { data } = await decisions('?limit=1000')
+  expect(new Set(data.map(({ decision, host, reason }) => `${decision} ${host} ${reason}`))).toEqual(
+    new Set(['allow allowed.test allowed', 'allow git.allowed.test allowed', 'deny refused.test host']),
+  )
+  expect(data.filter(({ host }) => host === 'refused.test').length).toBeGreaterThanOrEqual(names.length)
+  const first = await decisions('?limit=3')
+  const second = await decisions(`?limit=3&page=${first.next_page}`)
+  expect([...first.data, ...second.data]).toEqual(data.slice(0, 6))
+}, 240_000)
+
+test('there is no way around the proxy, and none through it without the password', async () => {
+  const port = '${HTTPS_PROXY##*:}'
+  const found = await shell(`
+    curl -sS --noproxy '*' -m 5 https://allowed.test/page 2>&1
+    curl -sS -m 5 --proxy http://127.0.0.1:${port} --cacert ca.pem https://allowed.test/page 2>&1
+    curl -sS -m 5 --proxy http://berth:wrong@127.0.0.1:${port} --cacert ca.pem https://allowed.test/page 2>&1
+    curl -sS -m 5 --proxy-insecure --unix-socket /run/berth/gw/1000/egress.sock http://allowed.test/ 2>&1
+    curl -sS -i -m 5 http://refused.test/ 2>&1`)
+  expect(found).toMatch(/Could not resolve host/)
+  expect(found.match(/response 407/g)).toHaveLength(2)
+  expect(found).toMatch(/connect to \/run\/berth|Couldn't connect to server/)
+  expect(found).toMatch(/403 Forbidden[^]*x-berth-egress: host[^]*refused\.test:80 is not among the allowed hosts/)
+  expect(found).not.toContain('page of')
+  const { data } = await decisions()
+  expect(data.filter(({ reason }) => reason === 'credential').length).toBeGreaterThanOrEqual(2)
+})
+
+test('another session’s password is none, and its decisions are not to be seen by another key', async () => {
+  const { environment_id } = await berth.client.beta.sessions.retrieve(id)
+  const { id: other } = await berth.createSession({ environment_id })
+  const turn = await berth.runTurn(other, ['Say', tool('Bash', { command: 'echo $HTTPS_PROXY' })])
+  const foreign = /berth:([^@]+)@/.exec(textOf(onlyOf(turn, 'agent.tool_result').content))?.[1]
+  const found = await shell(
+    `echo $HTTPS_PROXY; curl -sS --cacert ca.pem --proxy http://berth:${foreign}@127.0.0.1:\${HTTPS_PROXY##*:} https://allowed.test/page 2>&1`,
+  )
+  expect(found).not.toContain(foreign)
+  expect(found).toMatch(/response 407/)
+  expect((await berth.fetch('/berth/v1/sessions/sesn_nobody/egress')).status).toBe(404)
+})
+
+test('while the gateway is down nothing leaves, and afterwards the policy is the same', async () => {
+  const sandbox = await SessionSandbox.of(berth.traces, id)
+  expect((await sandbox.processes()).length).toBeGreaterThan(2)
+  // The loop is at work in the sandbox while the gateway dies and comes back.
+  const watch = `for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w '%{http_code} ' --cacert ca.pem https://allowed.test/page https://refused.test/ 2>/dev/null; sleep 0.1; done`
+  const turn = shell(watch)
+  const before = (await berth.traces.gateway())?.pid ?? 0
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  process.kill(before, 'SIGKILL')
+  const codes = (await turn).trim().split(' ')
+  expect(codes).toContain('200')
+  expect(codes.at(-2)).toBe('200')
+  expect(refusedHost.connections()).toBe(0)
+  expect((await berth.traces.gateway())?.pid).not.toBe(before)
+}, 120_000)
