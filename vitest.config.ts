@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './test/closing-line.ts'
+import { LongFirst } from './test/long-first.ts'
 
 export default defineConfig({
   test: {
@@ -9,6 +10,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Two cores: more workers than that only make real processes (CLI, sandboxes) wait for each other.
     maxWorkers: 2,
+    sequence: { sequencer: LongFirst },
     reporters: ['default', new ClosingLine((line) => process.stdout.write(line))],
   },
 })
