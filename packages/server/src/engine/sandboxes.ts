@@ -136,7 +136,7 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver, logger, clock } = this.#deps
+    const { store, driver, logger } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
     for (const ref of present.values()) {
@@ -145,7 +145,6 @@ export class Sandboxes implements AsyncDisposable {
       logger.warn({ sandbox_id: ref.id }, 'destroying an orphan sandbox')
       await driver.destroy(ref.id)
     }
-    await store.noteSandboxTime({ now: isoNow(clock) })
     for (const { id, sessionId, state } of known.values()) {
       if (sessionId === null) await this.release(id)
       else {
