@@ -1,4 +1,3 @@
-import { GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { rm, stat } from 'node:fs/promises'
@@ -6,6 +5,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { isBerthError } from '@berth/protocol/error'
+import { GATEWAY_PROTOCOL } from '@berth/protocol/gateway'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { makeRoute, runGateway, type RunningGateway, temporary } from './fixture/running-gateway.ts'
@@ -56,7 +56,7 @@ describe('control', () => {
     await expect(stat(route.socket_path)).rejects.toThrow('ENOENT')
     expect((await gateway.client.health()).sessions).toBe(0)
     expect((await gateway.client.usage('a')).models).toMatchObject([{ requests: 1 }])
-    expect(await gateway.client.usage('never')).toEqual({ session_id: 'never', models: [] })
+    expect(await gateway.client.usage('never')).toEqual({ session_id: 'never', models: [], stopped: null })
   })
 
   test('sockets are their owner’s alone', async () => {

@@ -17,6 +17,8 @@ import { WarmPool } from './warm-pool.ts'
 import { UsageReport } from './usage-report.ts'
 
 const RECONCILE_EVERY_MS = 10_000
+/** How often the time of living sandboxes is noted. */
+const COUNT_EVERY_MS = 60_000
 
 /** Takes up what the server before left: its sandboxes are adopted, its unfinished sessions go on. */
 export async function createEngine(given: EngineDeps): Promise<Engine> {
@@ -120,6 +122,9 @@ class Actors implements AsyncDisposable {
   async round(): Promise<void> {
     for (const [sessionId, actor] of this.#actors) if (actor.isIdle) this.#actors.delete(sessionId)
     await this.sandboxes.reconcile()
+    const now = this.#deps.clock.now()
+    const before = new Date(now.getTime() - COUNT_EVERY_MS).toISOString()
+    await this.#deps.store.noteSandboxTime({ now: now.toISOString(), before })
     await this.#pauses.look()
   }
 

@@ -122,11 +122,10 @@ export class Sandboxes implements AsyncDisposable {
 
   /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
   async reconcile(): Promise<void> {
-    const { store, driver, clock } = this.#deps
+    const { store, driver } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
     const present = new Map((await driver.list()).map((ref) => [ref.id, ref]))
     await destroyOrphans(this.#deps, { present: present.values(), known })
-    await store.noteSandboxTime({ now: isoNow(clock) })
     for (const { id, groupId, state, warmFor } of known.values()) {
       if (groupId === null && warmFor === null) await this.release(id)
       else if (groupId !== null) {

@@ -6,10 +6,10 @@ const DAY_MS = 86_400_000
 /** Without a server that renews it, a sandbox lives no longer than this: what is counted late is counted no longer. */
 const LONGEST_MS = 65 * 60_000
 
-/** Adds what has passed since it was counted last: for one sandbox, or for all. */
+/** Adds what has passed since it was counted last: for one sandbox, or for all; or for those that were not counted since `before`. */
 export async function noteSandboxTime(
   db: Db,
-  args: { readonly sandboxId?: string | undefined; readonly now: string },
+  args: { readonly sandboxId?: string | undefined; readonly before?: string | undefined; readonly now: string },
 ): Promise<void> {
   let query = db
     .selectFrom('sandboxes')
@@ -24,6 +24,7 @@ export async function noteSandboxTime(
     .where('sandboxes.counted_to', 'is not', null)
     .where('sessions.status', '!=', 'terminated')
   if (args.sandboxId !== undefined) query = query.where('sandboxes.id', '=', args.sandboxId)
+  if (args.before !== undefined) query = query.where('sandboxes.counted_to', '<', args.before)
   const rows = await query.execute()
   for (const { sandboxId, countedTo, ...owner } of rows) {
     const sharers = rows.filter((row) => row.sandboxId === sandboxId).length

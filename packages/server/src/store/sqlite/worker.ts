@@ -15,6 +15,7 @@ function run(options: WorkerOptions, port: MessagePort): void {
   const queue: Call[] = []
   let working = false
   let closing = false
+  let isClosed = false
 
   async function drain(): Promise<void> {
     working = true
@@ -25,12 +26,15 @@ function run(options: WorkerOptions, port: MessagePort): void {
     }
     working = false
     if (closing) {
+      isClosed = true
       connection[Symbol.dispose]()
       port.close()
     }
   }
 
   port.on('message', (message: ToWorker) => {
+    // Too late: the thread's end tells the caller.
+    if (isClosed) return
     if (message.type === 'close') closing = true
     else queue.push(message.call)
     if (!working) void drain()
