@@ -6,6 +6,7 @@ import type { LinkClient, LinkReceiver } from './link-client.ts'
 import { readServerMessage } from './link-messages.ts'
 import { Session } from './session.ts'
 import { removeSession } from './session-removal.ts'
+import { killAllOf } from './uid-sweep.ts'
 
 export interface SessionsOptions {
   readonly link: LinkClient
@@ -53,6 +54,8 @@ export class Sessions implements LinkReceiver, AsyncDisposable {
 
   async #remove(job: ChannelJob & { type: 'remove' }, signal: AbortSignal): Promise<void> {
     const { session_id, uid, own_dirs } = job
+    // First, so that nothing of it can keep its end waiting.
+    if (!this.#launch.sameUid) await killAllOf(uid)
     await this.#sessions.get(session_id)?.[Symbol.asyncDispose]()
     this.#sessions.delete(session_id)
     if (!this.#launch.sameUid) await removeSession(uid, own_dirs, signal)
