@@ -5,6 +5,7 @@ import { barrier } from './barrier.ts'
 import { checkpoint } from './checkpoint.ts'
 import { checkpoints } from './checkpoints.ts'
 import { deltaLatency } from './delta-latency.ts'
+import { egress } from './egress.ts'
 import { firstText } from './first-text.ts'
 import { fork } from './fork.ts'
 import { gateway } from './gateway.ts'
@@ -25,6 +26,7 @@ export const benches: readonly Bench[] = [
   accept,
   memory,
   gateway,
+  egress,
   subscribers,
   adoption,
   recovery,
