@@ -24,7 +24,10 @@ export const egress: Bench = {
   name: 'egress',
   about: 'tunnels out of a sandbox: opened, used and filled; floor: a direct connection',
   run: async ({ rounds, signal }) => {
-    await using _server = await startChild([program('tunnelled'), address, String(first.length)], z.object({ address: z.string() }))
+    await using _server = await startChild(
+      [program('tunnelled'), address, String(first.length)],
+      z.object({ address: z.string() }),
+    )
     await using dns = await startStubDns(() => [address])
     await using route = await openRoute(dns.server, signal)
     await using forwarder = await startChild([program('forwarder'), route.socketPath], z.object({ port: z.number() }))
@@ -33,7 +36,9 @@ export const egress: Bench = {
     const through = async (): Promise<Socket> => {
       const socket = await open(port, '127.0.0.1')
       const password = Buffer.from(`berth:${credential}`).toString('base64')
-      socket.write(`CONNECT ${HOST}:443 HTTP/1.1\r\nHost: ${HOST}:443\r\nProxy-Authorization: Basic ${password}\r\n\r\n`)
+      socket.write(
+        `CONNECT ${HOST}:443 HTTP/1.1\r\nHost: ${HOST}:443\r\nProxy-Authorization: Basic ${password}\r\n\r\n`,
+      )
       const answer = String(await nextChunk(socket))
       if (!answer.startsWith('HTTP/1.1 200 ')) throw new Error(answer)
       return socket
@@ -43,9 +48,17 @@ export const egress: Bench = {
     const [ours, floor] = [await ready(through), await ready(direct)]
     const used = await both(rounds * 100, { ours: () => roundTrip(ours), floor: () => roundTrip(floor) })
     for (const socket of [ours, floor]) socket.destroy()
-    const filled = await both(Math.ceil(rounds / 3), { ours: () => throughput(through), floor: () => throughput(direct) })
+    const filled = await both(Math.ceil(rounds / 3), {
+      ours: () => throughput(through),
+      floor: () => throughput(direct),
+    })
     return [
-      { what: 'egress: new tunnel → first byte', unit: 'ms', ...opened, aim: { of: 'added', quantile: 0.99, atMost: 20 } },
+      {
+        what: 'egress: new tunnel → first byte',
+        unit: 'ms',
+        ...opened,
+        aim: { of: 'added', quantile: 0.99, atMost: 20 },
+      },
       { what: 'egress: round trip in a tunnel', unit: 'ms', ...used, aim: { of: 'added', quantile: 0.99, atMost: 5 } },
       { what: 'egress: stream through a tunnel', unit: 'MB/s', ...filled },
     ]
@@ -120,6 +133,8 @@ async function openRoute(dns: string, signal: AbortSignal): Promise<AsyncDisposa
   const owner_uid = process.getuid?.() ?? 0
   const socketPath = join(dir, 'gw/egress.sock')
   await client.route('sesn_bench', {
+    agent_id: 'agent',
+    budget: null,
     workspace_id: 'bench',
     socket_path: join(dir, 'gw/model.sock'),
     owner_uid,

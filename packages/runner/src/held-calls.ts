@@ -2,7 +2,7 @@ import type { Command, SessionConfig } from '@berth/protocol/link'
 import type { CliLaunch } from './cli-process.ts'
 import type { Exit } from './cli-run.ts'
 import { HeldCall } from './held-call.ts'
-import type { SessionLink } from './session.ts'
+import type { SessionLink } from './session-link.ts'
 import { sessionFiles, transcriptPath } from './session-transcript.ts'
 
 export interface HeldCallsOptions {

@@ -1,8 +1,9 @@
 import type { SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
-import type { Command, Report, SessionConfig } from '@berth/protocol/link'
+import type { Command, SessionConfig } from '@berth/protocol/link'
 import { setImmediate as afterMessages } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { Answers } from './answers.ts'
+import { callsOf } from './calls-of.ts'
 import type { CliLaunch } from './cli-process.ts'
 import { CliRun } from './cli-run.ts'
 import type { Exit } from './cli-run.ts'
@@ -12,20 +13,9 @@ import { Gate } from './gate.ts'
 import { runHeldCalls } from './held-calls.ts'
 import { ModelRequests } from './model-requests.ts'
 import { makeOwnDirs } from './own-dirs.ts'
+import type { SessionLink } from './session-link.ts'
 import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
 import { userMessage } from './user-message.ts'
-
-/** A session's way to the server. */
-export interface SessionLink {
-  /** Sends a report for certain; answers its number. */
-  readonly report: (body: Report) => number
-  /** Sends a partial message if it can. */
-  readonly delta: (message: Record<string, unknown>) => void
-  /** Resolves when that report is committed. */
-  readonly acknowledged: (seq: number, signal: AbortSignal) => Promise<void>
-  /** Resolves when more reports may be made. */
-  readonly room: (signal: AbortSignal) => Promise<void>
-}
 
 /**
  * One session: from its first `open` on it keeps a CLI ready, at the beginning of every turn one with the newest config, and tells the
@@ -87,18 +77,11 @@ export class Session implements AsyncDisposable {
   handle(command: Command): void {
     switch (command.type) {
       case 'open':
-        this.#outdated ||= !sameLife(this.#config, command.config)
-        this.#config = command.config
-        return this.#then('open', () => {
-          this.#makeDirs(command.config)
-          this.#transcript ??= this.#follow(command)
-          return this.#bringUp()
-        })
+        return this.#open(command)
       case 'restore':
         return this.#then('restore', () => {
           this.#makeDirs(command)
-          this.#transcript?.[Symbol.dispose]()
-          this.#transcript = undefined
+          this.#unfollow()
           restoreTranscript(command, command, this.#launch.sameUid)
         })
       case 'input':
@@ -126,6 +109,23 @@ export class Session implements AsyncDisposable {
     await this.#last
     this.#transcript?.[Symbol.dispose]()
     await this.#forwarder?.[Symbol.asyncDispose]()
+  }
+
+  #open(command: Command & { type: 'open' }): void {
+    const isOther = this.#config?.sdk_session_id !== command.config.sdk_session_id
+    this.#outdated ||= !sameLife(this.#config, command.config)
+    this.#config = command.config
+    this.#then('open', () => {
+      this.#makeDirs(command.config)
+      if (isOther) this.#unfollow()
+      this.#transcript ??= this.#follow(command)
+      return this.#bringUp()
+    })
+  }
+
+  #unfollow(): void {
+    this.#transcript?.[Symbol.dispose]()
+    this.#transcript = undefined
   }
 
   #then(command: Command['type'], task: () => Promise<unknown> | void): void {
@@ -156,8 +156,7 @@ export class Session implements AsyncDisposable {
   async #runCalls({ config, calls }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
     await this.#end()
     this.#makeDirs(config)
-    this.#transcript?.[Symbol.dispose]()
-    this.#transcript = undefined
+    this.#unfollow()
     this.#outdated = true
     const exit = await runHeldCalls(
       { config: await this.#withWayOut(config), calls, launch: this.#launch, link: this.#link },
@@ -287,12 +286,6 @@ export class Session implements AsyncDisposable {
     this.#ended.clear()
     if (this.#outdated) this.#then('open', () => this.#bringUp())
   }
-}
-
-/** The calls of the main conversation whose results the message brings. */
-function callsOf({ message, parent_tool_use_id }: SDKUserMessage): string[] {
-  if (parent_tool_use_id !== null || typeof message.content === 'string') return []
-  return message.content.flatMap((block) => (block.type === 'tool_result' ? [block.tool_use_id] : []))
 }
 
 const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const

@@ -121,6 +121,22 @@ test.each(moments)('an interrupt ends a turn that was only just handed over, %s'
   expect(session.all('exited')).toEqual([])
 })
 
+test('a conversation that begins anew is reported from its own file', async () => {
+  await using sandbox = await TestSandbox.start(bundle)
+  const session = sandbox.session()
+  session.open()
+  session.say('::text one')
+  await session.idle()
+  const sdk_session_id = crypto.randomUUID()
+  session.open({ sdk_session_id })
+  const uuid = session.say('::text {{turns}}')
+  await session.idle(2)
+  expect(session.messages('result').at(-1)).toMatchObject({ result: '1' })
+  const parts = session.all('transcript').filter(({ path }) => path.includes(sdk_session_id))
+  expect(parts[0]).toMatchObject({ start: 0 })
+  expect(parts.map(({ text }) => text).join('')).toContain(uuid)
+})
+
 test('what is no input is refused', async () => {
   await using sandbox = await TestSandbox.start(bundle)
   const session = sandbox.session()

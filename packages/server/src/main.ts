@@ -85,12 +85,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
   const notes = opened.use(new RequestNotes({ store, clock, logger }))
-  const archives = new Archives({
-    blobs: opened.use(await openFileBlobs(join(options.dataDir, 'blobs'))),
-    index: store,
-    ids,
-    logger,
-  })
+  const blobs = opened.use(await openFileBlobs(join(options.dataDir, 'blobs')))
+  const archives = new Archives({ blobs, index: store, ids, logger })
   const engine = opened.use(
     await createEngine({
       store,

@@ -10,6 +10,7 @@ import { parseTurn, type TurnState } from '../src/domain/turn/turn-state.ts'
 import { toSessionConfig } from '../src/engine/session-config.ts'
 import type { Committed, SessionRow } from '../src/store/session-log.ts'
 import type { Store } from '../src/store/store.ts'
+import { ShippedLines } from './shipped-lines.ts'
 import { type Places, type Policy, workspaceId } from './session-places.ts'
 
 export interface Frame {
@@ -26,7 +27,7 @@ export interface Stored {
 export class SessionWorld {
   readonly id: string
   readonly #store: Store
-  readonly #raw: DatabaseSync
+  readonly #lines: ShippedLines
   #sandbox: string | undefined
   #nonce = ''
   /** Every frame of the present sandbox's runner. */
@@ -51,7 +52,7 @@ export class SessionWorld {
 
   private constructor({ store, raw }: Stored, id: string) {
     this.#store = store
-    this.#raw = raw
+    this.#lines = new ShippedLines(raw, id)
     this.id = id
   }
 
@@ -189,7 +190,7 @@ export class SessionWorld {
   /** The line of the input that is inside is shipped; nothing when there is none. */
   async takeInput(): Promise<void> {
     const uuid = this.#inside
-    if (uuid === undefined || this.#isShipped(uuid)) return
+    if (uuid === undefined || this.#lines.hold(uuid)) return
     await this.#shipLines([{ type: 'user', uuid, promptId: 'p' }])
     this.taken.add(uuid)
   }
@@ -230,7 +231,7 @@ export class SessionWorld {
 
   async #shipLines(lines: readonly object[]): Promise<void> {
     const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
-    const start = this.#shipped()
+    const start = this.#lines.bytes()
     const path = `projects/x/${(await this.row()).sdk_session_id}.jsonl`
     await this.report([{ type: 'transcript', path, start, length: text.length, text }])
   }
@@ -267,18 +268,6 @@ export class SessionWorld {
     this.#nonce = nonce
     this.#frames = []
     return sandboxId
-  }
-
-  /** One that runs again from its input is taken out. */
-  #isShipped(uuid: string): boolean {
-    const find = this.#raw.prepare('SELECT 1 FROM transcripts WHERE session_id = ? AND text LIKE ?')
-    return find.get(this.id, `%${uuid}%`) !== undefined
-  }
-
-  /** Bytes of transcript that the store has. */
-  #shipped(): number {
-    const row = this.#raw.prepare('SELECT sum(length) AS size FROM transcripts WHERE session_id = ?').get(this.id)
-    return Number(row?.['size'] ?? 0)
   }
 
   #keep(committed: Committed): void {

@@ -32,7 +32,6 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
   await warm.start()
   const rounds = startRounds(() => parts.round(), deps)
   let isDraining = false
-
   const now = (): string => isoNow(deps.clock)
   const priced = { prices: deps.costs.prices }
   const created = (committed: Committed): SessionRow => {
@@ -47,8 +46,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
     updateSession: async (args, once) =>
       created(await deps.store.updateSession({ ...args, ...priced, now: now() }, once)),
     archiveSession: async (key, once) => {
-      const committed = await deps.store.archiveSession({ ...key, now: now() }, once)
-      const row = created(committed)
+      const row = created(await deps.store.archiveSession({ ...key, now: now() }, once))
       feed.finish(key.sessionId)
       parts.end(key.sessionId, row.sandbox_id)
       return row
