@@ -210,6 +210,40 @@ describe('answers', () => {
   })
 })
 
+describe('forks', () => {
+  const place = log.indexOf(idle)
+  const own = (one: SeenEvent): SeenEvent => ({ ...one, id: `f-${one.id}` })
+  const copied = log.slice(0, place + 1).map(own)
+  const message = event('f2', 'user.message', { content: text('Fork of i1\n::text') })
+  const told = (count: number): SeenEvent =>
+    event('f3', 'agent.message', { content: text(`Done with Fork of i1 after ${count} prompts`) })
+  const fork = (turn: readonly SeenEvent[], from: readonly SeenEvent[] = copied) => ({
+    forks: [{ id: 's2', at: idle.id, about: 'Fork of i1', copied: from, finalList: [...from, ...turn] }],
+  })
+
+  test('one that has the log up to its place and goes on', () => {
+    expect(found(fork([message, told(2), { ...idle, id: 'f4' }]))).toEqual([])
+  })
+
+  test.each<[string, string[], RegExp]>([
+    [
+      'an event is missing',
+      found(fork([message, told(2)], copied.slice(1))),
+      /event 1 is agent\.|event 1 is session\./,
+    ],
+    ['there is one too many', found(fork([message, told(2)], [...copied, message])), /has \d+ events/],
+    ['its message is lost', found(fork([])), /0 messages are listed behind the fork/],
+    ['its message is there twice', found(fork([message, message, told(2)])), /2 messages are listed/],
+    ['it is not answered', found(fork([message])), /neither answered nor given up/],
+    ['it is answered twice', found(fork([message, told(2), told(2)])), /was answered 2 times/],
+    ['its conversation has too much', found(fork([message, told(3)])), /3 prompts, 2 were accepted/],
+    ['its conversation has too little', found(fork([message, told(1)])), /has 1 prompts of 2/],
+  ])('%s', (_, violations, expected) => {
+    expect(violations.join('\n')).toMatch(expected)
+    expect(violations.every((one) => one.startsWith('forks: '))).toBe(true)
+  })
+})
+
 test('machine: what is left is a violation', () => {
   expect(found({}, { leftovers: ['mount /tmp/x'] })).toEqual(['machine: mount /tmp/x'])
 })

@@ -2,6 +2,7 @@
 import type { Evidence, SessionEvidence } from './evidence.ts'
 import { checkEffects } from './rules/effects.ts'
 import { checkEnding } from './rules/ending.ts'
+import { checkForks } from './rules/forks.ts'
 import { checkInputs } from './rules/inputs.ts'
 import { checkInterrupts } from './rules/interrupts.ts'
 import { checkLog } from './rules/log.ts'
@@ -17,6 +18,7 @@ export interface Violation {
     | 'answers'
     | 'interrupts'
     | 'resume'
+    | 'forks'
     | 'machine'
   readonly session: string | null
   readonly what: string
@@ -35,6 +37,7 @@ export function check(evidence: Evidence): Violation[] {
     checkEnding(session, say)
     checkInterrupts(session, say)
     checkResumed(session, say)
+    checkForks(session, say)
   }
   for (const what of evidence.leftovers) violations.push({ rule: 'machine', session: null, what })
   return violations

@@ -135,14 +135,19 @@ test('a description shows what is named, and when what was killed', () => {
     lists: [],
     streams: [],
     resumed: [],
+    forks: [],
     sdkNumbers: [],
     effects: {},
     finalList: log,
   }
   const evidence: Evidence = { sessions: [session], modelRequests: requests, leftovers: [] }
-  const said = describeOutcome({ violations, evidence, strikes: ['12:00 killed server'] }).join('\n')
+  const outcome = { evidence, strikes: ['12:00 killed server'], log: '{"msg":"listening"}\n' }
+  const said = describeOutcome({ ...outcome, violations }).join('\n')
   expect(said).toContain('inputs: Work 0.1: was neither')
   expect(said).toMatch(/00:00:00\.000 user\.message m1 Work 0\.1/)
   expect(said).toContain('end_turn')
   expect(said).toContain('12:00 killed server')
+  expect(said).not.toContain('listening')
+  const stuck = { rule: 'ending' as const, session: 's', what: 'is running long after the last kill' }
+  expect(describeOutcome({ ...outcome, violations: [stuck] })).toContain('{"msg":"listening"}')
 })

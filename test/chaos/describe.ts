@@ -6,9 +6,12 @@ import { textOf } from './rules/text.ts'
 
 /** Events before and behind a place that a violation names. */
 const AROUND = 25
+/** Of the server's log, from its end. */
+const LOG_LINES = 60
+const LOG_WIDTH = 400
 
-export function describeOutcome(outcome: Pick<Outcome, 'violations' | 'evidence' | 'strikes'>): string[] {
-  const { violations, evidence, strikes } = outcome
+export function describeOutcome(outcome: Pick<Outcome, 'violations' | 'evidence' | 'strikes' | 'log'>): string[] {
+  const { violations, evidence, strikes, log } = outcome
   const sessions = evidence.sessions.flatMap(({ id, policy, finalList }, n) => {
     const said = violations.filter(({ session }) => session === id)
     if (said.length === 0) return []
@@ -19,7 +22,16 @@ export function describeOutcome(outcome: Pick<Outcome, 'violations' | 'evidence'
     ]
   })
   const other = violations.filter(({ session }) => session === null).map(({ rule, what }) => `${rule}: ${what}`)
-  return [...other, ...sessions, 'kills:', ...strikes.map((strike) => `  ${strike}`)]
+  // A session that does not end waits for something that the server knows.
+  const isStuck = violations.some(({ rule }) => rule === 'ending')
+  const logged = isStuck ? log.trimEnd().split('\n').slice(-LOG_LINES) : []
+  return [
+    ...other,
+    ...sessions,
+    'kills:',
+    ...strikes.map((strike) => `  ${strike}`),
+    ...logged.map((line) => line.slice(0, LOG_WIDTH)),
+  ]
 }
 
 /** Without a place that is named: the end. */

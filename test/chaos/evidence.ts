@@ -47,6 +47,18 @@ export interface Resumed {
   readonly events: readonly SeenEvent[]
 }
 
+/** A session that began as a copy of another. */
+export interface ForkEvidence {
+  readonly id: string
+  /** Event of the other session, behind which it begins. */
+  readonly at: string
+  /** First line of the one message that it was sent. */
+  readonly about: string
+  /** Its list before that message, and at last. */
+  readonly copied: readonly SeenEvent[]
+  readonly finalList: readonly SeenEvent[]
+}
+
 export interface SessionEvidence {
   readonly id: string
   readonly policy: Policy
@@ -58,6 +70,7 @@ export interface SessionEvidence {
   readonly streams: readonly (readonly SeenEvent[])[]
   /** In the order of their making. */
   readonly resumed: readonly Resumed[]
+  readonly forks: readonly ForkEvidence[]
   readonly finalList: readonly SeenEvent[]
   readonly sdkNumbers: readonly number[]
   /** Lines of the effects file of each sandbox that the session had, by sandbox. */

@@ -1,4 +1,6 @@
 /** One way to strike per kind. Each answers whether there was something to strike. */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inside } from '@berth/sandbox'
 import type { ServerProcess } from '../harness/berth-server.ts'
@@ -57,6 +59,17 @@ export const strike: Readonly<Record<KillKind, (field: Field) => Promise<boolean
       return inStandstill(sandbox, field.record, () => end(pid, 'SIGKILL'))
     }),
 
+  disk: (field) =>
+    inSandbox(field, async (sandbox) => {
+      const pid = await sandbox.shimPid()
+      const disk = join(field.berth.traces.stateDir, sandbox.ref.id, 'disk.img')
+      return inStandstill(sandbox, field.record, async () => {
+        // Under its mount, which goes with the sandbox.
+        await rm(disk)
+        return end(pid, 'SIGKILL')
+      })
+    }),
+
   async outage(field) {
     const { berth, kill, signal } = field
     await berth.server.kill()
@@ -85,18 +98,24 @@ async function inSandbox(field: Field, act: (sandbox: SessionSandbox) => Promise
 }
 
 /** With the disk go the effects: they are read while nothing in the sandbox can add to them. */
-async function inStandstill(sandbox: SessionSandbox, record: SessionRecord, act: () => boolean): Promise<boolean> {
+async function inStandstill(
+  sandbox: SessionSandbox,
+  record: SessionRecord,
+  act: () => boolean | Promise<boolean>,
+): Promise<boolean> {
   const stopped: HostProcess[] = []
-  // Twice: what was being started the first time stands there the second time.
-  for (let round = 0; round < 2; round++) {
-    for (const process of await sandbox.processes()) {
-      if (end(process.pid, 'SIGSTOP')) stopped.push(process)
+  try {
+    // Twice: what was being started the first time stands there the second time.
+    for (let round = 0; round < 2; round++) {
+      for (const process of await sandbox.processes()) {
+        if (end(process.pid, 'SIGSTOP')) stopped.push(process)
+      }
     }
+    await record.readEffects(sandbox)
+    return await act()
+  } finally {
+    for (const { pid } of stopped) end(pid, 'SIGCONT')
   }
-  await record.readEffects(sandbox)
-  const struck = act()
-  for (const { pid } of stopped) end(pid, 'SIGCONT')
-  return struck
 }
 
 function patience(signal: AbortSignal): AbortSignal {

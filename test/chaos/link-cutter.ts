@@ -116,8 +116,8 @@ export class LinkCutter implements AsyncDisposable {
       const found = statSync(path, { throwIfNoEntry: false })
       if (found === undefined || found.ino === ino) return
       chownSync(mine, found.uid, found.gid)
-      renameSync(path, real)
-      linkSync(mine, path)
+      // It may be gone again by now: then another comes, or none.
+      if (tryRename(path, real)) linkSync(mine, path)
     }
     const watcher = watch(dir, (_event, name) => {
       if (name === 'link.sock') takePlace()
@@ -132,5 +132,16 @@ export class LinkCutter implements AsyncDisposable {
     standing?.listener.close()
     this.#standing.delete(id)
     this.#wires.delete(id)
+  }
+}
+
+/** Answers false when there is nothing there. */
+function tryRename(from: string, to: string): boolean {
+  try {
+    renameSync(from, to)
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    throw error
   }
 }

@@ -2,8 +2,8 @@
 import { tool } from '../harness/message.ts'
 import { Random } from './random.ts'
 
-/** `outage`: the server, and while it is away the session's sandbox. */
-export const killKinds = ['server', 'gateway', 'runner', 'cli', 'sandbox', 'link', 'outage'] as const
+/** `outage`: the server, and while it is away the session's sandbox; `disk`: the sandbox, with its disk. */
+export const killKinds = ['server', 'gateway', 'runner', 'cli', 'sandbox', 'disk', 'link', 'outage'] as const
 export type KillKind = (typeof killKinds)[number]
 
 /** Moments at which a kill is likely to come between two steps that belong together; `null`: any moment. */
@@ -71,6 +71,8 @@ export interface Turn {
   readonly isMarked: boolean
   /** So long after it was sent the turn is interrupted; null: it is not. */
   readonly interruptAfterMs: number | null
+  /** Behind it a fork of the session begins, and does a turn. */
+  readonly isForked: boolean
 }
 
 /** Words of effects and answers; each stands for one call of one script. */
@@ -125,6 +127,7 @@ export function turnOf(plan: Plan, session: number, n: number): Turn {
     isFollowedAtOnce: random.chance(0.25),
     isMarked,
     interruptAfterMs: random.chance(0.2) ? random.between(0, 1_500) : null,
+    isForked: random.chance(0.15),
   }
 }
 

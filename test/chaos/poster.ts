@@ -4,6 +4,7 @@ import type { EventSendParams } from '@anthropic-ai/sdk/resources/beta/sessions/
 import { z } from 'zod'
 import type { TestBerth } from '../harness/test-berth.ts'
 import type { Post } from './evidence.ts'
+import { exchange } from './exchange.ts'
 import type { SessionRecord } from './recorder.ts'
 
 export interface Manner {
@@ -19,12 +20,12 @@ const AGAIN_MS = 100
 /** Answers whether the event was accepted. */
 export async function post(
   berth: TestBerth,
-  record: SessionRecord,
+  session: Pick<SessionRecord, 'id' | 'posts'>,
   what: { post: Omit<Post, 'answers'>; event: EventSendParams['events'][number]; manner: Manner; signal: AbortSignal },
 ): Promise<boolean> {
   const { manner, signal } = what
   const noted: Post = { ...what.post, answers: [] }
-  record.posts.push(noted)
+  session.posts.push(noted)
   const body = JSON.stringify({ events: [what.event] })
   let { abandonAfterMs } = manner
   for (let left = manner.isRepeated ? 2 : 1, tries = 0; left > 0; tries++) {
@@ -33,7 +34,7 @@ export async function post(
     const name: Record<string, string> = manner.isMarked
       ? { 'x-stainless-retry-count': String(tries) }
       : { 'idempotency-key': noted.key }
-    const answer = await tryOnce(berth, { sessionId: record.id, name, body }, limit)
+    const answer = await tryOnce(berth, { sessionId: session.id, name, body }, limit)
     signal.throwIfAborted()
     if (answer === undefined) {
       await sleep(AGAIN_MS, undefined, { signal })
@@ -51,12 +52,15 @@ async function tryOnce(
   { sessionId, name, body }: { sessionId: string; name: Record<string, string>; body: string },
   signal: AbortSignal,
 ): Promise<Post['answers'][number] | undefined> {
-  const headers = { 'content-type': 'application/json', ...name }
   try {
-    const answer = await berth.fetch(`/v1/sessions/${sessionId}/events`, { method: 'POST', headers, body, signal })
-    const json: unknown = await answer.json()
+    const answer = await exchange(berth.server, {
+      path: `/v1/sessions/${sessionId}/events`,
+      headers: name,
+      body,
+      signal,
+    })
     if (answer.status >= 500) return undefined
-    const ids = answer.status === 200 ? accepted.parse(json).data.map(({ id }) => id) : []
+    const ids = answer.status === 200 ? accepted.parse(JSON.parse(answer.body)).data.map(({ id }) => id) : []
     return { status: answer.status, ids }
   } catch {
     return undefined

@@ -7,6 +7,7 @@ import { SessionSandbox } from '../harness/session-sandbox.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
 import {
   type Evidence,
+  type ForkEvidence,
   type ModelRequest,
   type Post,
   type Resumed,
@@ -24,6 +25,7 @@ export class SessionRecord {
   readonly lists: SeenEvent[][] = []
   readonly streams: SeenEvent[][] = []
   readonly resumed: Resumed[] = []
+  readonly forks: ForkEvidence[] = []
   readonly effects: Record<string, string[]> = {}
   readonly #kind: SessionKind
 
@@ -64,9 +66,9 @@ export class SessionRecord {
     await this.#readLastEffects(berth)
     const finalList = await this.list(berth)
     const { status } = await berth.client.beta.sessions.retrieve(this.id)
-    const { id, posts, lists, streams, resumed, effects } = this
+    const { id, posts, lists, streams, resumed, forks, effects } = this
     const numbers = await sdkNumbers(berth, id)
-    const seen = { posts, lists, streams, resumed, finalList, effects, sdkNumbers: numbers }
+    const seen = { posts, lists, streams, resumed, forks, finalList, effects, sdkNumbers: numbers }
     return { id, policy: this.#kind.policy, status, ...seen }
   }
 }

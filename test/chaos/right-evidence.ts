@@ -60,6 +60,7 @@ export function found(change: Partial<SessionEvidence> = {}, rest: Partial<Evide
       { after: null, events: finalList.slice(0, 3) },
       { after: finalList[2]?.id ?? null, events: finalList.slice(3) },
     ],
+    forks: [],
     sdkNumbers: [1, 2, 3],
     effects: { sbx: [effect] },
     ...change,

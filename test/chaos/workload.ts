@@ -6,6 +6,7 @@ import { message } from '../harness/message.ts'
 import { asListed } from '../harness/reading.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
 import { type SeenEvent, toSeen } from './evidence.ts'
+import { makeFork } from './forker.ts'
 import { effectPattern, isDenied, type Plan, type Turn, turnOf } from './plan.ts'
 import { type Manner, post } from './poster.ts'
 import type { SessionRecord } from './recorder.ts'
@@ -28,14 +29,19 @@ export interface Workload {
 /** Resolves when the last turn is over. */
 export async function talk(workload: Workload): Promise<void> {
   const client = new Talker(workload)
-  // A session that has done nothing yet goes on: what nothing happened to shows nothing.
-  for (let n = 1; !workload.isOver() || !workload.record.lists.at(-1)?.some(isResult);) {
+  for (let n = 1; goesOn(workload);) {
     const turn = turnOf(workload.plan, workload.session, n++)
     await client.say(turn)
     if (turn.isFollowedAtOnce) await client.say(turnOf(workload.plan, workload.session, n++))
     if (turn.interruptAfterMs !== null) await client.interrupt(turn.prompt, turn.interruptAfterMs)
     await client.untilIdle()
+    if (turn.isForked) await client.fork()
   }
+}
+
+/** A session that has done nothing yet goes on in any case: what nothing happened to shows nothing. */
+function goesOn(workload: Workload): boolean {
+  return !workload.isOver() || workload.record.lists.at(-1)?.some(isResult) !== true
 }
 
 class Talker {
@@ -60,6 +66,13 @@ class Talker {
     const key = `interrupt-${prompt}`.replace(' ', '-')
     const manner = { abandonAfterMs: null, isRepeated: afterMs % 3 === 0, isMarked: false }
     await this.#post({ key, kind: 'interrupt', about: prompt }, { type: 'user.interrupt' }, manner)
+  }
+
+  /** At the end of its last turn. */
+  async fork(): Promise<void> {
+    const { record } = this.#workload
+    const idle = record.lists.at(-1)?.findLast(({ type }) => type === 'session.status_idle')
+    if (idle !== undefined) record.forks.push(await makeFork(this.#workload, idle))
   }
 
   /** Answers every question until nothing is asked and nothing runs. */

@@ -72,25 +72,30 @@ describe('a turn whose process is killed', () => {
     expect(messagesOf(turn)).toEqual(['2 Warm'])
   })
 
-  story('begins again from its input where the policy says rerun', async ({ berth }) => {
-    const id = await sessionWith(berth, 'rerun')
-    await berth.runTurn(id, ['First', '::text First.'])
-    await using events = await berth.watch(id)
-    await berth.send(id, [
-      'Work',
-      tool('Bash', { command: `${count('b')}; [ $(cat b | wc -l) -gt 1 ] || { ${hold}; }` }),
-      '::next',
-      '::text {{turns}} {{prompt:1}}',
-    ])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
-    process.kill((await sandbox.cli()).pid, 'SIGKILL')
-    const turn = await events.turn()
-    expectRescheduled(turn)
-    expect(messagesOf(turn)).toEqual(['2 First'])
-    expect(await lines(berth, id, 'b')).toBe('2')
-  })
+  for (const [which, before] of [
+    ['its first turn', []],
+    ['a later turn', ['First']],
+  ] as const) {
+    story(`begins again from its input where the policy says rerun, in ${which}`, async ({ berth }) => {
+      const id = await sessionWith(berth, 'rerun')
+      for (const prompt of before) await berth.runTurn(id, [prompt, '::text Done.'])
+      await using events = await berth.watch(id)
+      await berth.send(id, [
+        'Work',
+        tool('Bash', { command: `${count('b')}; [ $(cat b | wc -l) -gt 1 ] || { ${hold}; }` }),
+        '::next',
+        '::text {{turns}} {{prompt:1}}',
+      ])
+      const sandbox = await SessionSandbox.of(berth.traces, id)
+      await sandbox.tool('touch held')
+      await untilCallShipped(berth.dir, id, 'touch held')
+      process.kill((await sandbox.cli()).pid, 'SIGKILL')
+      const turn = await events.turn()
+      expectRescheduled(turn)
+      expect(messagesOf(turn)).toEqual([`${before.length + 1} ${[...before, 'Work'][0]}`])
+      expect(await lines(berth, id, 'b')).toBe('2')
+    })
+  }
 
   story('ends where the policy says stop, and the session goes on with the next message', async ({ berth }) => {
     const id = await sessionWith(berth, 'stop')

@@ -19,6 +19,8 @@ export interface GateOptions {
   readonly acknowledged: (seq: number, signal: AbortSignal) => Promise<void>
   /** Resolves when the present input's line is reported: no effect of a turn of which the server could think that it was never begun. */
   readonly taken: (signal: AbortSignal) => Promise<void>
+  /** Is the turn to end? Then nothing begins any more. */
+  readonly isStopping: () => boolean
 }
 
 const toolInput = z.record(z.string(), z.unknown())
@@ -69,6 +71,7 @@ export class Gate {
     await afterMessages()
     await this.#options.taken(signal)
     signal.throwIfAborted()
+    if (this.#options.isStopping()) return { behavior: 'deny', message: INTERRUPTED }
     const seq = this.#options.report({
       type: 'tool_call',
       tool_use_id: input.tool_use_id,

@@ -38,6 +38,8 @@ export class Session implements AsyncDisposable {
   #config: SessionConfig | undefined
   #run: CliRun | undefined
   #inTurn = false
+  /** The present turn is to end. A CLI that has not begun it yet passes an interrupt over: it is told again when it begins. */
+  #isStopping = false
   /** The config has changed since the CLI was started. */
   #outdated = false
   #transcript: SessionTranscript | undefined
@@ -55,6 +57,10 @@ export class Session implements AsyncDisposable {
     this.#launch = launch
     this.#gate = new Gate({
       ...link,
+      isStopping: () => {
+        if (this.#isStopping) this.#interrupt()
+        return this.#isStopping
+      },
       taken: async (signal) => {
         while (this.#withheld !== undefined) await this.#withheld.then(() => afterMessages())
         await this.#transcript?.taken(signal)
@@ -97,8 +103,7 @@ export class Session implements AsyncDisposable {
         return this.#then('run_calls', () => this.#runCalls(command, this.#calls.signal))
       case 'interrupt':
         this.#calls.abort()
-        // Not awaited: a CLI that does not answer must not hold up its `close`.
-        return this.#then('interrupt', () => void this.#run?.interrupt())
+        return this.#then('interrupt', () => this.#interrupt())
       case 'verdict':
         return this.#gate.verdicts.give(command.tool_use_id, command)
       case 'custom_result':
@@ -134,6 +139,12 @@ export class Session implements AsyncDisposable {
     this.#inTurn = true
     this.#transcript?.begin(command.uuid)
     this.#run.input(message)
+  }
+
+  /** Not awaited: a CLI that does not answer must not hold up its `close`. */
+  #interrupt(): void {
+    this.#isStopping = this.#inTurn
+    void this.#run?.interrupt()
   }
 
   async #runCalls({ config, calls }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
@@ -199,6 +210,7 @@ export class Session implements AsyncDisposable {
     const run = this.#run
     this.#run = undefined
     this.#inTurn = false
+    this.#isStopping = false
     await run?.end()
     await run?.sweep()
     this.#transcript?.close()
@@ -234,10 +246,20 @@ export class Session implements AsyncDisposable {
     if (message.type === 'user') for (const call of callsOf(message)) this.#ended.add(call)
     if (message.type === 'system' && message.subtype === 'session_state_changed') {
       this.#inTurn = message.state !== 'idle'
-      if (!this.#inTurn) this.#ended.clear()
-      if (this.#inTurn) this.#transcript?.begin()
-      if (!this.#inTurn && this.#outdated) this.#then('open', () => this.#bringUp())
+      if (this.#inTurn) this.#begun()
+      else this.#rest()
     }
+  }
+
+  #begun(): void {
+    if (this.#isStopping) this.#interrupt()
+    this.#transcript?.begin()
+  }
+
+  #rest(): void {
+    this.#isStopping = false
+    this.#ended.clear()
+    if (this.#outdated) this.#then('open', () => this.#bringUp())
   }
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { bundleForTests } from './testing/bundle.ts'
-import { TestSandbox } from './testing/sandbox.ts'
+import { TestSandbox, type TestSession } from './testing/sandbox.ts'
 
 const bundle = bundleForTests()
 
@@ -92,6 +92,29 @@ test('an interrupt in the middle of a text ends the turn and leaves the CLI read
   await session.idle()
   expect(session.messages('result')).toMatchObject([{ terminal_reason: 'aborted_streaming' }])
   expect(session.all('model_request')).toMatchObject([{ phase: 'start' }, { phase: 'end', usage: null }])
+  session.say('::text still here')
+  await session.idle(2)
+  expect(session.messages('result').at(-1)).toMatchObject({ result: 'still here' })
+  expect(session.all('exited')).toEqual([])
+})
+
+const moments: [string, (session: TestSession) => Promise<unknown>][] = [
+  ['before the CLI is up', () => Promise.resolve()],
+  ['when the CLI is up', (session) => session.report('started')],
+  ['when the CLI has taken it', (session) => session.report('transcript')],
+]
+
+test.each(moments)('an interrupt ends a turn that was only just handed over, %s', async (_, moment) => {
+  await using sandbox = await TestSandbox.start(bundle)
+  const session = sandbox.session({
+    custom_tools: [{ name: 'ask', description: '', input_schema: { type: 'object' } }],
+  })
+  session.open()
+  session.say('::tool mcp__custom__ask {}', '::next', '::text never')
+  await moment(session)
+  session.send({ type: 'interrupt' })
+  await session.idle()
+  expect(JSON.stringify(session.messages('result'))).not.toContain('never')
   session.say('::text still here')
   await session.idle(2)
   expect(session.messages('result').at(-1)).toMatchObject({ result: 'still here' })

@@ -22,6 +22,7 @@ const sessionRow = z.object({
   stop_reason: z.string().nullable(),
   last_seq: z.int(),
   link_sent: z.int(),
+  has_transcript: z.int(),
   turn: z.string(),
 })
 type EventRow = z.infer<typeof eventRow>
@@ -61,6 +62,7 @@ export class Invariants {
       ...pending(session, listed),
       ...this.#inputs(session, events),
       ...this.#commands(session),
+      ...this.#conversation(session),
     ]
   }
 
@@ -99,6 +101,14 @@ export class Invariants {
     if (inputs.length !== events.filter(({ type }) => type === 'user.message').length)
       faults.push('an input is missing')
     return faults
+  }
+
+  /** What a CLI is told to resume has a line that it can go on from. */
+  #conversation(session: SessionRow): string[] {
+    if (session.has_transcript === 0) return []
+    const rows = this.#raw.prepare('SELECT text FROM transcripts WHERE session_id = ?').all(this.#sessionId)
+    const holds = rows.some(({ text }) => /"type":"(?:user|assistant)"/.test(String(text)))
+    return holds ? [] : ['there is no conversation to resume']
   }
 
   #commands(session: SessionRow): string[] {

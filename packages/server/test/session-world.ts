@@ -171,7 +171,7 @@ export class SessionWorld {
   /** The line of the input that is inside is shipped; nothing when there is none. */
   async takeInput(): Promise<void> {
     const uuid = this.#inside
-    if (uuid === undefined || this.taken.has(uuid)) return
+    if (uuid === undefined || this.#isShipped(uuid)) return
     await this.#shipLines([{ type: 'user', uuid, promptId: 'p' }])
     this.taken.add(uuid)
   }
@@ -248,6 +248,12 @@ export class SessionWorld {
     this.#nonce = nonce
     this.#frames = []
     return sandboxId
+  }
+
+  /** One that runs again from its input is taken out. */
+  #isShipped(uuid: string): boolean {
+    const find = this.#raw.prepare('SELECT 1 FROM transcripts WHERE session_id = ? AND text LIKE ?')
+    return find.get(this.id, `%${uuid}%`) !== undefined
   }
 
   /** Bytes of transcript that the store has. */

@@ -1,8 +1,8 @@
 /** No accepted input is lost or carried out twice; an answer takes effect at most once. */
 import type { Say } from '../checker.ts'
 import type { ModelRequest, Post, SeenEvent, SessionEvidence } from '../evidence.ts'
-import { doneText } from '../plan.ts'
 import { textOf } from './text.ts'
+import { answersOf, checkCount, isExhausted } from './turn.ts'
 
 export function checkInputs(session: SessionEvidence, requests: readonly ModelRequest[], say: Say): void {
   for (const post of session.posts) checkPost(session.finalList, post, say)
@@ -56,8 +56,7 @@ function checkMessages(session: SessionEvidence, requests: readonly ModelRequest
     // One that was still waiting takes its place right behind the interrupt.
     const isInterrupted = session.finalList.slice(Math.max(0, from - 1), to).some(isInterrupt)
     const isGivenUp = turn.some(isExhausted) || isInterrupted
-    const cuts = turn.filter(({ type }) => type === 'session.status_rescheduled').length
-    const done = turn.filter((event) => event.type === 'agent.message' && textOf(event).includes(doneText(prompt)))
+    const { done, cuts } = answersOf(prompt, turn)
     if (done.length === 0 && !isGivenUp) say('inputs', `${prompt}: was neither answered nor given up, nor interrupted`)
     if (done.length > 1 + cuts) say('inputs', `${prompt}: was answered ${done.length} times, cut ${cuts} times`)
     if (done.length > 0 && !requests.some((request) => request.prompt === prompt)) {
@@ -65,9 +64,7 @@ function checkMessages(session: SessionEvidence, requests: readonly ModelRequest
     }
     if (isGivenUp) givenUp += 1
     for (const event of done)
-      checkCount(Number(/after (\d+) prompts/.exec(textOf(event))?.[1]), n + 1, givenUp, (what) =>
-        say('inputs', `${prompt}: ${what}`),
-      )
+      checkCount(event, { expected: n + 1, givenUp }, (what) => say('inputs', `${prompt}: ${what}`))
   }
   const listed = new Set(messages.map(({ prompt }) => prompt))
   for (const event of session.finalList.filter(({ type }) => type === 'user.message')) {
@@ -76,19 +73,8 @@ function checkMessages(session: SessionEvidence, requests: readonly ModelRequest
   }
 }
 
-/** The model counts the prompts before it: one handed over twice is one too many, one that was lost one too few. */
-function checkCount(counted: number, expected: number, givenUp: number, say: (what: string) => void): void {
-  if (counted > expected) say(`the conversation has ${counted} prompts, ${expected} were accepted so far`)
-  // What was given up may never have reached the agent.
-  if (!(counted >= expected - givenUp)) say(`the conversation has ${counted} prompts of ${expected}`)
-}
-
 function isInterrupt({ type }: SeenEvent): boolean {
   return type === 'user.interrupt'
-}
-
-function isExhausted({ type, error }: SeenEvent): boolean {
-  return type === 'session.error' && error?.retry_status?.type === 'exhausted'
 }
 
 /** A call is answered by one event; a custom tool's answer reaches the model unless the turn was cut behind it. */

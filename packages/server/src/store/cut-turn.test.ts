@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Report } from '@berth/protocol'
 import { expect, test } from 'vitest'
-import { makePlaces } from '../../test/session-places.ts'
+import { makePlaces, type Policy } from '../../test/session-places.ts'
 import { SessionWorld } from '../../test/session-world.ts'
 import { openSqliteStore } from './sqlite/open.ts'
 
@@ -16,19 +16,55 @@ const cuts: [string, (world: SessionWorld) => Promise<void>][] = [
   ['its sandbox', (world) => world.lose()],
 ]
 
-/** A session whose agent has taken an input. */
-async function openWorld(cleanup: AsyncDisposableStack): Promise<SessionWorld> {
+/** A session whose agent has taken an input, or has only just begun. */
+async function openWorld(
+  cleanup: AsyncDisposableStack,
+  policy: Policy = 'continue',
+  takes: 'input' | 'nothing' = 'input',
+): Promise<SessionWorld> {
   const dir = await mkdtemp(join(tmpdir(), 'bi-'))
   cleanup.defer(() => rm(dir, { recursive: true }))
   const store = cleanup.use(await openSqliteStore(join(dir, 'berth.db')))
   const raw = new DatabaseSync(join(dir, 'berth.db'), { readOnly: true })
   cleanup.defer(() => raw.close())
-  const world = await SessionWorld.create({ store, raw }, await makePlaces(store), 'continue')
+  const world = await SessionWorld.create({ store, raw }, await makePlaces(store), policy)
   await world.send([hello])
   await world.deliver()
-  await world.takeInput()
+  // Before its first line the CLI writes others.
+  await world.shipLine({ type: 'queue-operation' })
+  if (takes === 'input') await world.takeInput()
   return world
 }
+
+test.each(cuts)('a first turn that is run again when %s is lost begins a conversation', async (_, cut) => {
+  await using cleanup = new AsyncDisposableStack()
+  const world = await openWorld(cleanup, 'rerun')
+  const before = await world.row()
+  expect(before.has_transcript).toBe(1)
+  await cut(world)
+  await world.deliver()
+  const after = await world.row()
+  expect(after.has_transcript).toBe(0)
+  expect(after.sdk_session_id).not.toBe(before.sdk_session_id)
+  await world.takeInput()
+  await world.settle()
+  await world.send([hello])
+  await cut(world)
+  await world.settle()
+  const last = await world.row()
+  expect([last.has_transcript, last.sdk_session_id]).toEqual([1, after.sdk_session_id])
+})
+
+test.each(cuts)('what a CLI left that never took its input is not resumed when %s is lost', async (_, cut) => {
+  await using cleanup = new AsyncDisposableStack()
+  const world = await openWorld(cleanup, 'rerun', 'nothing')
+  const before = await world.row()
+  await cut(world)
+  await world.deliver()
+  const after = await world.row()
+  expect([before.has_transcript, after.has_transcript]).toEqual([0, 0])
+  expect(after.sdk_session_id).not.toBe(before.sdk_session_id)
+})
 
 test.each(cuts)('a turn that was interrupted ends when %s is lost, and the next message goes on', async (_, cut) => {
   await using cleanup = new AsyncDisposableStack()

@@ -10,7 +10,7 @@ import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import { settleCalls } from './settle-calls.ts'
 import type { Db } from './store.ts'
-import { listTranscriptSizes, restore, restoreCommands } from './transcripts.ts'
+import { forgetTranscript, listTranscriptSizes, restore, restoreCommands } from './transcripts.ts'
 
 const blocks = z.array(z.record(z.string(), z.unknown()))
 
@@ -113,6 +113,7 @@ async function open(db: Db, log: SessionLog, config: DeliverInputArgs['config'])
   if (log.row.opened === opened) return
   log.row.opened = opened
   const sessionId = log.row.id
+  if (log.row.has_transcript === 0) await beginConversation(db, log)
   const isOnlyIfShorter = log.row.needs_restore === restore.ifShorter
   if (log.row.needs_restore !== restore.nothing) {
     log.row.needs_restore = restore.nothing
@@ -121,4 +122,14 @@ async function open(db: Db, log: SessionLog, config: DeliverInputArgs['config'])
   const { sdk_session_id, has_transcript } = log.row
   const transcripts = await listTranscriptSizes(db, { sessionId })
   log.command({ type: 'open', config: { ...config, sdk_session_id, resume: has_transcript === 1 }, transcripts })
+}
+
+/**
+ * A CLI neither resumes a transcript without a line of user or agent nor begins one by a name that it had: what an earlier CLI left before it
+ * came to the first line is of no use.
+ */
+async function beginConversation(db: Db, log: SessionLog): Promise<void> {
+  await forgetTranscript(db, { sessionId: log.row.id })
+  log.row.needs_restore = restore.nothing
+  log.row.sdk_session_id = crypto.randomUUID()
 }

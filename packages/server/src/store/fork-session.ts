@@ -10,7 +10,7 @@ import { copyEvents } from './copy-events.ts'
 import { getSession } from './sessions.ts'
 import type { SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
-import { copyTranscripts } from './transcripts.ts'
+import { copyTranscripts, holdsConversation } from './transcripts.ts'
 
 export interface ForkSessionArgs {
   readonly workspaceId: string
@@ -69,7 +69,8 @@ export async function forkSession(db: Db, args: ForkSessionArgs): Promise<Fork> 
     .returningAll()
     .executeTakeFirstOrThrow()
   row.last_seq = await copyEvents(db, { from: source, to: row, place: point.place })
-  row.has_transcript = (await copyTranscripts(db, { from: source.id, to: row.id, sizes: point.transcripts })) ? 1 : 0
+  await copyTranscripts(db, { from: source.id, to: row.id, sizes: point.transcripts })
+  row.has_transcript = (await holdsConversation(db, { sessionId: row.id })) ? 1 : 0
   // The files are those of the fork's place only if no turn was between the two.
   row.is_changed = (point.checkpoint?.seq ?? 0) < point.rest.place ? 1 : 0
   const { last_seq, has_transcript, is_changed } = row

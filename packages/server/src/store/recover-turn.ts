@@ -17,7 +17,7 @@ import { freshTurn } from '../domain/turn/turn-state.ts'
 import type { FilesState } from './files-state.ts'
 import type { SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
-import { cutTranscript, hasAnswer, restore } from './transcripts.ts'
+import { cutTranscript, hasAnswer, holdsConversation, restore } from './transcripts.ts'
 
 const blocks = z.array(z.looseObject({ type: z.string(), text: z.string().optional() }))
 
@@ -37,6 +37,8 @@ export interface Cut {
 export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<void> {
   const { interrupted, failure } = log.turn
   log.turn = freshTurn
+  // What the CLI left is not to be taken up: the next one begins a conversation.
+  if (log.row.has_transcript === 0) log.row.opened = null
   const inside = await db
     .selectFrom('inputs')
     .selectAll()
@@ -63,8 +65,11 @@ export async function recoverTurn(db: Db, log: SessionLog, cut: Cut): Promise<vo
       break
     case 'rerun':
       await cutTranscript(db, { sessionId: log.row.id, uuid: inside.uuid })
+      await setInput(db, inside.event_id, { is_taken: 0 })
       log.row.needs_restore = restore.cutBack
       log.row.opened = null
+      // Of a first turn nothing is left to resume.
+      if (!(await holdsConversation(db, { sessionId: log.row.id }))) log.row.has_transcript = 0
       break
     case 'continue': {
       const text = continuationText(await readCalls(db, cut.begunEventIds), lossOf(cut))

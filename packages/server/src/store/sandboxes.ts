@@ -60,20 +60,19 @@ export interface RestartSandboxArgs {
 export async function restartSandbox(db: Db, args: RestartSandboxArgs): Promise<void> {
   const session = await db
     .selectFrom('sessions')
-    .select(['id', 'epoch', 'has_transcript', 'sdk_session_id', 'needs_restore'])
+    .select(['id', 'epoch', 'has_transcript', 'needs_restore'])
     .where('id', '=', args.sessionId)
     .where('sandbox_id', '=', args.sandboxId)
     .executeTakeFirstOrThrow()
   assertEpoch(session, args.epoch)
   const { sandboxId, nonce } = args
   await db.updateTable('sandboxes').set({ nonce, state: 'starting' }).where('id', '=', sandboxId).execute()
-  const change =
+  const needs_restore =
     session.has_transcript === 0
-      ? // The disk may have a conversation of which nothing was shipped; the CLI does not begin another by its name.
-        { sdk_session_id: crypto.randomUUID() }
-      : { needs_restore: await restoreAfterRestart(db, args.sessionId, session.needs_restore) }
+      ? restore.nothing
+      : await restoreAfterRestart(db, args.sessionId, session.needs_restore)
   await startLink(db, args.sessionId)
-  await db.updateTable('sessions').set(change).where('id', '=', args.sessionId).execute()
+  await db.updateTable('sessions').set({ needs_restore }).where('id', '=', args.sessionId).execute()
 }
 
 async function restoreAfterRestart(db: Db, sessionId: string, present: number): Promise<number> {

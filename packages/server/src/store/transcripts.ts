@@ -142,11 +142,38 @@ export async function cutTranscript(db: Db, args: { sessionId: string; uuid: str
     .execute()
 }
 
-/** Another session begins with these files, up to these bytes of each. Answers whether there are any. */
+/** Is there a line of user or agent in it? Without one a CLI has nothing to resume. */
+export async function holdsConversation(db: Db, args: { sessionId: string }): Promise<boolean> {
+  const rows = await db
+    .selectFrom('transcripts')
+    .select('text')
+    .where('session_id', '=', args.sessionId)
+    .where((where) => where.or(spoken.map((type) => where('text', 'like', `%"type":"${type}"%`))))
+    .orderBy('path')
+    .orderBy('start')
+    .execute()
+  return rows.some(({ text }) => text.split('\n').some(isSpoken))
+}
+
+const spoken = ['user', 'assistant']
+
+function isSpoken(row: string): boolean {
+  try {
+    return spoken.includes(line.parse(JSON.parse(row)).type)
+  } catch {
+    return false
+  }
+}
+
+export async function forgetTranscript(db: Db, args: { sessionId: string }): Promise<void> {
+  await db.deleteFrom('transcripts').where('session_id', '=', args.sessionId).execute()
+}
+
+/** Another session begins with these files, up to these bytes of each. Of what was forgotten since there is nothing. */
 export async function copyTranscripts(
   db: Db,
   args: { from: string; to: string; sizes: Readonly<Record<string, number>> },
-): Promise<boolean> {
+): Promise<void> {
   for (const [path, size] of Object.entries(args.sizes)) {
     const rows = await db
       .selectFrom('transcripts')
@@ -155,10 +182,10 @@ export async function copyTranscripts(
       .where('path', '=', path)
       .where((where) => where(where('start', '+', where.ref('length')), '<=', size))
       .execute()
+    if (rows.length === 0) continue
     const copies = rows.map((row) => ({ ...row, session_id: args.to }))
     const copied = copies.reduce((sum, { length }) => sum + length, 0)
     if (copied !== size) throw new Error(`of ${path} there are ${copied} bytes, not ${size}`)
-    if (copies.length > 0) await db.insertInto('transcripts').values(copies).execute()
+    await db.insertInto('transcripts').values(copies).execute()
   }
-  return Object.values(args.sizes).some((size) => size > 0)
 }
