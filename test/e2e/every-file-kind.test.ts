@@ -63,21 +63,15 @@ story(
     const write = tool('Write', { file_path: script, content })
     const make = bash(`mkdir tree && cd tree && bash ${script} make && bash ${script} list > ${outputs}/1 && echo made`)
     const step = async (lines: readonly string[]): Promise<string[]> => {
-      const turn = await berth.runTurn(id, lines, AbortSignal.timeout(60_000))
+      const turn = await berth.runTurn(id, lines, AbortSignal.timeout(120_000))
       await berth.untilPutAway()
       return messagesOf(turn)
     }
     expect(await step(['Make', write, '::next', make, '::next', '::text {{result}}'])).toEqual(['made'])
-    for (const n of [2, 3]) {
-      const look = bash(`cd tree && bash ${script} list > ${outputs}/${n} && echo looked`)
-      expect(await step([`Look ${n}`, look, '::next', '::text {{result}}'])).toEqual(['looked'])
-      expect(berth.traces.sandboxIds).toHaveLength(n)
-    }
-    const [first, second, third] = [
-      await listed(berth, id, '1'),
-      await listed(berth, id, '2'),
-      await listed(berth, id, '3'),
-    ]
+    const look = bash(`cd tree && bash ${script} list > ${outputs}/2 && echo looked`)
+    expect(await step(['Look', look, '::next', '::text {{result}}'])).toEqual(['looked'])
+    expect(berth.traces.sandboxIds).toHaveLength(2)
+    const [first, second] = [await listed(berth, id, '1'), await listed(berth, id, '2')]
     expect(first.length).toBeGreaterThan(40_000)
     const kinds = [
       'p 644 1 0 ./modes/gone-pipe -> ',
@@ -87,9 +81,7 @@ story(
     expect(whatOf(first).filter((what) => kinds.includes(what))).toEqual(kinds.toSorted())
     expect(whatOf(second)).toEqual(whatOf(kept(first)))
     expect(late(kept(first), second)).toEqual([])
-    // What was brought back is what was saved, to the nanosecond.
-    expect(third).toEqual(second)
     expect(ofType(events.events, 'session.error')).toEqual([])
   },
-  180_000,
+  240_000,
 )
