@@ -1,6 +1,6 @@
 /**
- * `tunnelled.ts <address> <bytes>`: what is behind a tunnel. Passes over the first bytes of a connection (the hello); then `p` gets one byte,
- * and `s` 256 MiB and the end. On port 443. Ends when its stdin does.
+ * `tunnelled.ts <address> <bytes>`: what is behind a tunnel. The first bytes of a connection (the hello) get one byte, a `p` gets one, and an
+ * `s` 256 MiB and the end. On port 443. Ends when its stdin does.
  */
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
@@ -19,6 +19,7 @@ const server = createServer({ noDelay: true }, (socket) => {
   socket.on('error', () => undefined)
   socket.on('data', (chunk: Buffer) => {
     const said = chunk.subarray(Math.min(left, chunk.length)).toString('latin1')
+    if (left > 0 && chunk.length >= left) socket.write('h')
     left -= Math.min(left, chunk.length)
     if (said.includes('p')) socket.write('p')
     if (said.includes('s')) void stream(socket).catch(() => socket.destroy())
