@@ -12,7 +12,10 @@ const dir = mkdtempSync(join(tmpdir(), 'ef-'))
 afterAll(() => rmSync(dir, { recursive: true }))
 
 async function echoServer(path: string): Promise<AsyncDisposable> {
-  const server = createServer({ allowHalfOpen: true }, (socket) => void socket.on('error', () => undefined).pipe(socket))
+  const server = createServer(
+    { allowHalfOpen: true },
+    (socket) => void socket.on('error', () => undefined).pipe(socket),
+  )
   server.listen(path)
   await once(server, 'listening')
   return {
@@ -64,7 +67,9 @@ test('closed, it leaves no connection open', async () => {
 test('programs find the proxy, and go to the sandbox’s own servers without it', async () => {
   const path = join(dir, 'd.sock')
   await using _nobody = await echoServer(path)
-  const own = createServer((socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nown'))
+  const own = createServer((socket) =>
+    socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nown'),
+  )
   own.listen(0, '127.0.0.1')
   await once(own, 'listening')
   const address = own.address()

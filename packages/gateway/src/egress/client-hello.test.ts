@@ -11,7 +11,11 @@ async function realHello(servername: string): Promise<Buffer> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
-  const client = connect({ port: typeof address === 'object' ? (address?.port ?? 0) : 0, host: '127.0.0.1', servername })
+  const client = connect({
+    port: typeof address === 'object' ? (address?.port ?? 0) : 0,
+    host: '127.0.0.1',
+    servername,
+  })
   client.on('error', () => undefined)
   const [socket] = await once(server, 'connection')
   const [bytes] = await once(socket, 'data')

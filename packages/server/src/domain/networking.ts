@@ -1,9 +1,5 @@
 /** What an environment's networking comes to: read, merged, and as the gateway is told it. */
-import {
-  type EnvironmentConfig,
-  type Networking,
-  type NetworkingParams,
-} from '@berth/protocol/api/environment'
+import { type EnvironmentConfig, type Networking, type NetworkingParams } from '@berth/protocol/api/environment'
 import type { EgressPolicy } from '@berth/protocol/gateway'
 import { readHostPattern } from '@berth/protocol/host'
 import { packageHosts } from './package-hosts.ts'
