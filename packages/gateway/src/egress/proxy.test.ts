@@ -230,6 +230,12 @@ const refusals: [string, string, number, string][] = [
     400,
     'malformed',
   ],
+  [
+    'a tunnel by another HTTP',
+    `CONNECT allowed.test:443 HTTP/2.0\r\nHost: allowed.test:443\r\n${authorization}\r\n`,
+    505,
+    'malformed',
+  ],
   ['a tunnel to nobody', `CONNECT refused.test:443 HTTP/1.1\r\n${authorization}\r\n`, 403, 'host'],
 ]
 test.each(refusals)('%s: refused, and nothing goes out', async (_, bytes, status, reason) => {

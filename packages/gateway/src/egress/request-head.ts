@@ -89,6 +89,7 @@ export function readConnect(request: IncomingMessage): Target {
   if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
     throw malformed('CONNECT has no body')
   }
+  if (!['1.0', '1.1'].includes(request.httpVersion)) throw new EgressRefusal(505, 'malformed', 'HTTP/1 is required')
   if (headers.upgrade !== undefined) throw new EgressRefusal(400, 'upgrade', 'CONNECT is no upgrade')
   // Older clients send none with it.
   if (headers.host !== undefined && !isSameTarget(readAuthority(headers.host, target.port), target)) {
