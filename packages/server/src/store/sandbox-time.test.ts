@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { listPrices } from '@berth/protocol/prices'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makePlaces, type Places, workspaceId } from '../../test/session-places.ts'
+import { newEnvironment } from '../domain/environment.ts'
 import { newId } from '../domain/ids.ts'
 import { spansOf } from './sandbox-time.ts'
 import { openSqliteStore } from './sqlite/open.ts'
@@ -24,15 +25,24 @@ afterAll(async () => {
 
 const hour = (text: string) => `2026-11-22T${text}:00.000Z`
 
-async function sandboxOf(now: string): Promise<{ sessionId: string; sandboxId: string; epoch: number }> {
-  const body = { agent: places.agent, environment_id: places.environments.continue }
+interface In {
+  readonly environment_id: string
+  /** Of a sandbox that it shares. */
+  readonly sandbox?: string
+}
+
+async function sandboxOf(
+  now: string,
+  { environment_id, sandbox }: In = { environment_id: places.environments.continue },
+): Promise<{ sessionId: string; sandboxId: string; epoch: number }> {
+  const body = { agent: places.agent, environment_id, berth: { sandbox } }
   const sessionId = newId('sesn')
   const key = { id: sessionId, threadId: newId('sthr'), workspaceId }
   const { row } = await store.createSession({ ...key, body, prices: listPrices, now })
   const epoch =
     (await store.takeLease({ groupId: row.group_id, holder: 'me', until: '2099-01-01T00:00:00.000Z', now })) ?? 0
-  const sandboxId = newId('sbx')
-  await store.assignSandbox({ sessionId, epoch, sandboxId, driver: 'none', nonce: 'n', now })
+  const place = { sandboxId: newId('sbx'), driver: 'none', nonce: 'n', now }
+  const sandboxId = await store.assignSandbox({ sessionId, epoch, ...place })
   return { sessionId, sandboxId, epoch }
 }
 
@@ -72,6 +82,22 @@ test('stands still while the sandbox is lost, and goes on when it is started aga
   await store.restartSandbox({ epoch, sandboxId, nonce: 'n2', now: hour('10:40') })
   await store.noteSandboxTime({ now: hour('10:41') })
   expect(await times(sessionId)).toEqual([{ key: ['2026-11-22'], ms: 6 * 60_000 }])
+})
+
+test('is shared by those who live in one, and goes on with those who stay', async () => {
+  const environment_id = newId('env')
+  const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'long_running' as const } } }
+  const body = newEnvironment({ name: 'e', config })
+  await store.createEnvironment({ workspaceId, id: environment_id, body, now: hour('12:00') })
+  const [one, two] = [
+    await sandboxOf(hour('12:00'), { environment_id, sandbox: 'both' }),
+    await sandboxOf(hour('12:00'), { environment_id, sandbox: 'both' }),
+  ]
+  expect(two.sandboxId).toBe(one.sandboxId)
+  await store.archiveSession({ workspaceId, sessionId: one.sessionId, now: hour('12:10') })
+  await store.noteSandboxTime({ now: hour('12:20') })
+  expect(await times(one.sessionId, [])).toEqual([{ key: [], ms: 5 * 60_000 }])
+  expect(await times(two.sessionId, [])).toEqual([{ key: [], ms: 15 * 60_000 }])
 })
 
 test('of a sandbox that nobody renewed ends with its life', () => {
