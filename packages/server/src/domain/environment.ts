@@ -16,7 +16,7 @@ import type { WarmPoolParams } from '@berth/protocol/api/warm-pool'
 import type { z } from 'zod'
 import { acceptLifecycle, defaultLifecycle } from './lifecycle.ts'
 import { patchMetadata } from './metadata.ts'
-import { acceptNetworking, defaultNetworking } from './networking.ts'
+import { acceptNetworking, nowhere } from './networking.ts'
 import { invalid, unsupported } from './refusal.ts'
 import { noWarmPool } from './warm-pool.ts'
 
@@ -53,7 +53,7 @@ const DEFAULT_MODEL_RETRIES = 10
 
 const defaultConfig: EnvironmentConfig = {
   type: 'cloud',
-  networking: defaultNetworking,
+  networking: nowhere,
   packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
   berth: {
     driver: null,

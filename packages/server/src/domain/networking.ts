@@ -7,11 +7,13 @@ import { invalid } from './refusal.ts'
 
 type Limited = Extract<Networking, { type: 'limited' }>
 
-/** As the profile has it: what nobody has limited is not limited. */
-export const defaultNetworking: Networking = { type: 'unrestricted' }
-
-/** As long as nothing is said about it, a limited environment leads nowhere. */
-const nowhere: Limited = { type: 'limited', allowed_hosts: [], allow_mcp_servers: false, allow_package_managers: false }
+/** As long as nothing is said, an environment leads nowhere. The profile leads anywhere: ours is the safe default, and one word changes it. */
+export const nowhere: Limited = {
+  type: 'limited',
+  allowed_hosts: [],
+  allow_mcp_servers: false,
+  allow_package_managers: false,
+}
 
 /** Omitted keeps, at every level. Throws `invalid_request` naming the entry that is no host. */
 export function acceptNetworking(params: NetworkingParams | null | undefined, current: Networking): Networking {
