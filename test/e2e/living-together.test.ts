@@ -7,6 +7,7 @@ import { tool } from '../harness/message.ts'
 import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
 import { askPort, signPort } from '../harness/port-client.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { untilCallShipped } from '../harness/shipped.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 
@@ -151,6 +152,7 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   await berth.send(two, ['Cut', bash('echo; sleep 300'), '::next', '::text Went on.'])
   const sandbox = await SessionSandbox.of(berth.traces, one)
   await sandbox.tool('sleep')
+  await untilCallShipped(berth.dir, two, 'sleep 300')
   await sandbox.kill({ disk: 'kept' })
   expect(messagesOf(await events.turn(0, soon()))).toEqual(['Went on.'])
   const there = ['one\none\none\nnote', 'two\ntwo\ntwo\nlater\nnote']
@@ -183,10 +185,8 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   // Whoever was at it.
   await berth.server.restart()
   const traces = 'find / -uid 1001 -not -path "/proc/*" 2>/dev/null; ls /workspace /home /mnt/session/outputs'
-  await waitUntil(
-    'nothing of it is left',
-    async () => (await run(two, traces)) === `/home:\n${two}\n\n/mnt/session/outputs:\n${two}\n\n/workspace:\n${two}`,
-  )
+  const onlyTwo = `/home:\n${two}\n\n/mnt/session/outputs:\n${two}\n\n/workspace:\n${two}`
+  await expect.poll(() => run(two, traces)).toBe(onlyTwo)
   expect((await shared.processes()).filter(({ args }) => args.join(' ').includes('left-running'))).toEqual([])
   expect(await run(two, read)).toBe(there[1])
 

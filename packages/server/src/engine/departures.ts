@@ -47,6 +47,8 @@ export class Departures {
     const signal = AbortSignal.any([this.#options.stopping, AbortSignal.timeout(DEPART_MS)])
     const { own } = dirsOf({ name_inside: sessionId, subdir })
     try {
+      // A server that was killed may have left it open.
+      await this.#deps.gateway.unroute(sessionId, signal)
       await using channel = await host.channel({ type: 'remove', session_id: sessionId, uid, own_dirs: own }, signal)
       // The runner says nothing; it closes the channel when it is done.
       await channel.read(signal)
