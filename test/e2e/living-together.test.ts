@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from 'vite
 import type { ServerProcess } from '../harness/berth-server.ts'
 import { checkpointsOf, contentPath, filesOf, fork } from '../harness/berth-api.ts'
 import { tool } from '../harness/message.ts'
-import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
+import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { askPort, signPort } from '../harness/port-client.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { untilCallShipped } from '../harness/shipped.ts'
@@ -54,10 +54,12 @@ async function remembered(id: string): Promise<string> {
   return messagesOf(await berth.runTurn(id, ['How many', '::text {{turns}}'], soon())).join()
 }
 
-async function untilSaved(id: string, since: string): Promise<void> {
+/** One that was under way when the turn began is none of it. */
+async function untilSaved(id: string): Promise<void> {
+  const over = ofType(await berth.list(id), 'session.status_idle').at(-1)?.processed_at
   await waitUntil('the turn has its checkpoint', async () => {
     const [newest] = await checkpointsOf(berth, id)
-    return newest !== undefined && newest.created_at > since
+    return newest !== undefined && over !== undefined && newest.created_at >= over
   })
 }
 
@@ -142,10 +144,9 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   const [one, two] = [await sessionIn('dock'), await sessionIn('dock')]
   const write = (word: string) => `echo ${word} > note; echo ${word} > "$BERTH_OUTPUTS/note"; echo ${word} > ~/own`
   const read = 'cat note "$BERTH_OUTPUTS/note" ~/own; ls'
-  const [before] = [new Date().toISOString()]
   await run(one, write('one'))
   await run(two, `${write('two')}; echo x > later`)
-  await Promise.all([untilSaved(one, before), untilSaved(two, before)])
+  await Promise.all([untilSaved(one), untilSaved(two)])
 
   // All of its processes: the next turn of each is on the same disk, with its conversation.
   await using events = await berth.watch(two)
@@ -165,9 +166,8 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   expect((await SessionSandbox.of(berth.traces, one)).ref.id).toBe(sandbox.ref.id)
 
   // With its disk: each has the files of its own checkpoint.
-  const saved = new Date().toISOString()
   await run(one, write('uno'))
-  await untilSaved(one, saved)
+  await untilSaved(one)
   await sandbox.kill({ disk: 'lost' })
   expect(await Promise.all([run(one, read), run(two, read)])).toEqual(['uno\nuno\nuno\nnote', there[1]])
   await using driver = await berth.traces.openDriver()
