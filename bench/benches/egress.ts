@@ -53,7 +53,12 @@ export const egress: Bench = {
       floor: () => throughput(direct),
     })
     return [
-      { what: 'egress: new tunnel → first byte', unit: 'ms', ...opened, aim: { of: 'added', atMost: 20 } },
+      {
+        what: 'egress: new tunnel → first byte',
+        unit: 'ms',
+        ...opened,
+        aim: { of: 'added', quantile: 0.99, atMost: 20 },
+      },
       { what: 'egress: round trip in a tunnel', unit: 'ms', ...used, aim: { of: 'added', quantile: 0.99, atMost: 5 } },
       { what: 'egress: stream through a tunnel', unit: 'MB/s', ...filled },
     ]
