@@ -1,6 +1,7 @@
 /** A session's sandbox as the machine sees it: for stories in which something in it dies. */
-import { readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
+import { readFile, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { cgroupPids, readCgroups } from '@berth/sandbox/oci/cgroup'
 import { sandboxFiles } from '@berth/sandbox/oci/sandbox-files'
 import type { SandboxDriver, SandboxRef } from '@berth/sandbox'
@@ -86,12 +87,13 @@ export class SessionSandbox {
     process.kill(await this.shimPid(), 'SIGKILL')
   }
 
-  /** Resolves when nothing in it runs and the server has seen that: it listens for the runner no more. */
+  /** Resolves when nothing in it runs and the server has noted that: what comes from then on comes between turns. */
   async ended(): Promise<void> {
-    await waitUntil(
-      'the server has seen the end',
-      async () => !(await readdir(join(this.dir, 'run/link'))).includes('link.sock'),
-    )
+    await waitUntil('the server has noted the end', () => {
+      using database = new DatabaseSync(join(this.#here.stateDir, '..', 'berth.db'), { readOnly: true })
+      const row = database.prepare('SELECT state FROM sandboxes WHERE id = ?').get(this.ref.id)
+      return row === undefined || row['state'] === 'lost'
+    })
     await using driver = await this.#here.openDriver()
     await waitUntil('the sandbox is gone', async () => (await driver.get(this.ref.id))?.state === 'gone')
   }
