@@ -303,12 +303,12 @@ describe('calls that outlive their CLI', () => {
   })
 
   story('can be interrupted while they run', async ({ berth }) => {
-    const slow = tool('Bash', { command: 'echo ran >> slow; while :; do sleep 0.1; done # runs-on' })
+    const slow = tool('Bash', { command: 'echo ran >> slow; exec tail -f /dev/null' })
     const asked = await askAndLose(berth, [slow, mark('b'), '::next', '::text Never.'], 'the CLI')
     await using _events = asked.events
     const from = asked.events.events.length
     await berth.client.beta.sessions.events.send(asked.id, { events: asked.calls.map(allow) })
-    await (await SessionSandbox.of(berth.traces, asked.id)).tool('runs-on')
+    await (await SessionSandbox.of(berth.traces, asked.id)).program('tail')
     await berth.client.beta.sessions.events.send(asked.id, { events: [{ type: 'user.interrupt' }, message('More')] })
     const rest = await asked.events.turn(from)
     expect(ofType(rest, 'agent.tool_result').map(({ is_error }) => is_error)).toEqual([true, true])

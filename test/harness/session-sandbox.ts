@@ -60,7 +60,12 @@ export class SessionSandbox {
     return this.#started('the CLI', (args) => args[0] === '/opt/berth/claude')
   }
 
-  /** The first process with this text among its arguments; waits until it runs. */
+  /** A process of this program; waits until it runs. */
+  program(name: string): Promise<HostProcess> {
+    return this.#started(name, (args) => args[0] === name)
+  }
+
+  /** The first process with this text among its arguments, such as the shell that is about to run it; waits until it runs. */
   tool(mark: string): Promise<HostProcess> {
     return this.#started(mark, (args) => args[0] !== '/opt/berth/claude' && args.some((arg) => arg.includes(mark)))
   }
