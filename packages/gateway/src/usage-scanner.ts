@@ -1,3 +1,4 @@
+import { noTokens } from '@berth/protocol/list-cost'
 import { z } from 'zod'
 
 /** A line longer than this is passed on but not read. */
@@ -23,15 +24,7 @@ export interface Seen {
 }
 
 export function nothingSeen(): Seen {
-  return {
-    model: null,
-    input_tokens: 0,
-    output_tokens: 0,
-    cache_read_input_tokens: 0,
-    cache_creation_5m_input_tokens: 0,
-    cache_creation_1h_input_tokens: 0,
-    web_search_requests: 0,
-  }
+  return { model: null, ...noTokens }
 }
 
 const count = z.int().nonnegative().nullish().catch(undefined)

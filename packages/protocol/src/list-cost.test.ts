@@ -5,25 +5,18 @@ import {
   highestCostOf,
   hourlyCostOf,
   listCostOf,
+  noTokens,
   runningCostOf,
   toCents,
   toUsd,
+  type TokenCounts,
 } from './list-cost.ts'
 import { layPrices, listPrices, ownPrices, pricesOf } from './prices.ts'
 
-const none = {
-  input_tokens: 0,
-  output_tokens: 0,
-  cache_read_input_tokens: 0,
-  cache_creation_5m_input_tokens: 0,
-  cache_creation_1h_input_tokens: 0,
-  web_search_requests: 0,
-}
-
-function cost(model: string, used: Partial<typeof none>): string {
+function cost(model: string, used: Partial<TokenCounts>): string {
   const prices = pricesOf(listPrices, model)
   if (prices === undefined) throw new Error(`${model} has no price`)
-  return toUsd(listCostOf(listPrices, prices, { ...none, ...used }))
+  return toUsd(listCostOf(listPrices, prices, { ...noTokens, ...used }))
 }
 
 test.each([

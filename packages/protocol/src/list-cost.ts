@@ -17,6 +17,15 @@ export interface TokenCounts {
   readonly web_search_requests: number
 }
 
+export const noTokens: TokenCounts = {
+  input_tokens: 0,
+  output_tokens: 0,
+  cache_read_input_tokens: 0,
+  cache_creation_5m_input_tokens: 0,
+  cache_creation_1h_input_tokens: 0,
+  web_search_requests: 0,
+}
+
 /** From USD per million (of tokens), or per thousand with `units` 1000. */
 function nano(usd: number, units = 1_000_000): number {
   return Math.round((usd * 1_000_000_000) / units)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { ofConnection } from '@berth/protocol/connection-headers'
 import { isOriginForm, isSameTarget, readAbsolute, readAuthority } from './authority.ts'
 import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
@@ -10,20 +11,8 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 
 /** Given twice, two readers could each believe another one. */
 const single = ['host', 'content-length', 'transfer-encoding', 'proxy-authorization', 'upgrade', 'expect']
-/** Of one connection, not of the request: never passed on. */
-const ofConnection = new Set([
-  'connection',
-  'expect',
-  'http2-settings',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
+/** Nor is what the gateway answers itself, or would have to keep to. */
+const notPassedOn = new Set([...ofConnection, 'expect', 'http2-settings'])
 const nominable = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2-settings', 'proxy-connection'])
 
 export function malformed(message: string): EgressRefusal {
@@ -149,7 +138,7 @@ function endToEnd(rawHeaders: readonly string[], isLeftOut: (name: string) => bo
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const [name = '', value = ''] = rawHeaders.slice(at, at + 2)
     const lower = name.toLowerCase()
-    if (!ofConnection.has(lower) && !isLeftOut(lower)) kept.push(name, value)
+    if (!notPassedOn.has(lower) && !isLeftOut(lower)) kept.push(name, value)
   }
   return kept
 }

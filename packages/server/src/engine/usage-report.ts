@@ -1,7 +1,7 @@
 /** What was metered, group by group: model requests from the gateway's ledger, sandbox time from the store. */
 import type { LedgerGroup, UsageGroups } from '@berth/protocol'
 import type { UsageEntry } from '@berth/protocol/api/usage'
-import { hourlyCostOf, toUsd } from '@berth/protocol/list-cost'
+import { hourlyCostOf, noTokens, toUsd } from '@berth/protocol/list-cost'
 import { type ActorDeps, isoNow } from './deps.ts'
 
 export interface UsageRequest {
@@ -23,17 +23,7 @@ export interface UsageGroup {
 
 type Sums = Omit<UsageGroups['groups'][number], 'key'>
 
-const noRequests: Sums = {
-  requests: 0,
-  input_tokens: 0,
-  output_tokens: 0,
-  cache_read_input_tokens: 0,
-  cache_creation_5m_input_tokens: 0,
-  cache_creation_1h_input_tokens: 0,
-  web_search_requests: 0,
-  list_cost: 0,
-  unpriced_requests: 0,
-}
+const noRequests: Sums = { requests: 0, ...noTokens, list_cost: 0, unpriced_requests: 0 }
 
 export class UsageReport {
   readonly #deps: Pick<ActorDeps, 'gateway' | 'store' | 'clock' | 'costs'>

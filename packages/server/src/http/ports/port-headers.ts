@@ -3,20 +3,9 @@
  * came. An origin is the boundary that browsers keep; what would reach over it is taken out.
  */
 
-export type Header = readonly [name: string, value: string]
+import { ofConnection } from '@berth/protocol/connection-headers'
 
-/** Of one connection alone (RFC 9110, 7.6.1). The next one has its own. */
-const ofConnection = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
+export type Header = readonly [name: string, value: string]
 
 const notForServer = new Set(['expect', 'forwarded', 'x-real-ip'])
 
