@@ -150,7 +150,7 @@ export async function openRequestFuzz(): Promise<RequestFuzz> {
   const parts = { audit, logger, now: () => new Date(), resolver: { resolve }, mayDial }
   const path = join(dir, 'e.sock')
   const policy = { type: 'limited' as const, hosts: patterns }
-  const route = { socket_path: path, owner_uid: process.getuid?.() ?? 0, credential, policy }
+  const route = { socket_path: path, owner_uid: process.getuid?.() ?? 0, credential, policy, placeholders: [] }
   opened.use(await EgressListener.open(parts, { sessionId: 'sesn_fuzz', route, fresh: 'f' }))
   const owned = opened.move()
   return {

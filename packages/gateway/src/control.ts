@@ -10,12 +10,14 @@ import {
   type UsageGroups,
   usageQuestion,
 } from '@berth/protocol/gateway'
+import { gatewayVault } from '@berth/protocol/gateway-vault'
 import { z } from 'zod'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './egress/audit.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { checkId, type Routes } from './routes.ts'
+import type { Vaults } from './vaults/vaults.ts'
 
 const MAX_BODY = 1024 * 1024
 
@@ -24,6 +26,7 @@ export interface ControlParts {
   readonly ledger: Ledger
   readonly accounts: Accounts
   readonly audit: Audit
+  readonly vaults: Vaults
   readonly logger: Logger
   readonly health: () => GatewayHealth
   readonly shutdown: () => void
@@ -94,6 +97,12 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
   }
   const decisions = /^GET \/sessions\/([^/?]+)\/egress\?(.*)$/.exec(call)
   if (decisions !== null) return { status: 200, body: await listDecisions(parts.audit, decisions) }
+  const [, change, vaultId] = /^(PUT|DELETE) \/vaults\/([^/?]+)$/.exec(call) ?? []
+  if (vaultId !== undefined) {
+    if (change === 'PUT') await parts.vaults.put(vaultId, await readBody(request, gatewayVault))
+    else await parts.vaults.remove(vaultId)
+    return { status: 204 }
+  }
   const [, verb, id, what = ''] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage|\/budget)?$/.exec(call) ?? []
   if (id === undefined) throw new BerthError('not_found', 'The gateway has no such route')
   checkId(id)

@@ -14,7 +14,9 @@ import { Ledger } from './ledger.ts'
 import { lockState } from './lock.ts'
 import type { Logger } from './logger.ts'
 import { Routes } from './routes.ts'
+import { Sealing } from '@berth/protocol/sealing'
 import { Upstream } from './upstream.ts'
+import { Vaults } from './vaults/vaults.ts'
 
 /** Requests under way get this long to end by themselves when the gateway ends. */
 const DRAIN_MS = 10_000
@@ -59,6 +61,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const upstream = parts.use(new Upstream(options.upstream))
   const accounts = new Accounts({ ledger, metering, now })
   const audit = parts.use(await Audit.open(join(state, 'egress.db')))
+  const sealing = options.vaultKey === undefined ? undefined : new Sealing(options.vaultKey)
+  const vaults = await Vaults.open({ directory: join(state, 'vaults'), sealing, logger })
   const session = {
     upstream,
     ledger,
@@ -86,7 +90,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const control = controlSocket(state)
   parts.use(
     await Control.open(
-      { routes, ledger, accounts, audit, logger, health, shutdown: () => ended.resolve(undefined) },
+      { routes, ledger, accounts, audit, vaults, logger, health, shutdown: () => ended.resolve(undefined) },
       control,
     ),
   )

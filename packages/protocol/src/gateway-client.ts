@@ -10,7 +10,7 @@ import {
   gatewayHealth,
   type SessionBudget,
   sessionRoute,
-  type SessionRoute,
+  type SessionRouteParams,
   sessionUsage,
   type SessionUsage,
   usageGroups,
@@ -18,6 +18,7 @@ import {
   usageQuestion,
   type UsageQuestion,
 } from './gateway.ts'
+import { gatewayVault, type GatewayVault } from './gateway-vault.ts'
 
 /**
  * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
@@ -26,7 +27,7 @@ import {
 export interface GatewayClient {
   health(signal?: AbortSignal): Promise<GatewayHealth>
   /** Resolves when the session's socket can be connected to. */
-  route(sessionId: string, route: SessionRoute, signal?: AbortSignal): Promise<void>
+  route(sessionId: string, route: SessionRouteParams, signal?: AbortSignal): Promise<void>
   unroute(sessionId: string, signal?: AbortSignal): Promise<void>
   /** Holds for the session's next model request. */
   setBudget(sessionId: string, budget: SessionBudget | null, signal?: AbortSignal): Promise<void>
@@ -34,6 +35,9 @@ export interface GatewayClient {
   sumUsage(question: UsageQuestion, signal?: AbortSignal): Promise<UsageGroups>
   /** What was decided about its way out, newest first: at most `limit` (1000) of those before the decision `before`. */
   egress(sessionId: string, page: EgressPage, signal?: AbortSignal): Promise<EgressDecision[]>
+  /** Holds for the next request of every session that has the vault. */
+  putVault(vaultId: string, vault: GatewayVault, signal?: AbortSignal): Promise<void>
+  removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
 }
@@ -71,6 +75,9 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
       const path = `${session(id)}/egress?${query.toString()}`
       return egressDecisions.parse(await call('GET', path, { signal })).decisions
     },
+    putVault: async (id, vault, signal) =>
+      void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),
+    removeVault: async (id, signal) => void (await call('DELETE', `/vaults/${encodeURIComponent(id)}`, { signal })),
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

@@ -8,10 +8,13 @@
  *   GET    /sessions/{id}/usage        → SessionUsage       zeros for a session it never saw
  *   POST   /usage                      UsageQuestion → UsageGroups   sums over the ledger
  *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
+ *   PUT    /vaults/{id}                GatewayVault → 204   holds for the next request of every session that has it; idempotent
+ *   DELETE /vaults/{id}                → 204                idempotent
+ *   GET    /authority                  → Authority         the certificate of the authority that the gateway ends TLS with
  *   POST   /shutdown                   → 202                stop listening, let running requests end (at most 10 s), exit 0
  */
 import { z } from 'zod'
-import { readHostPattern } from './host.ts'
+import { canonicalPattern } from './host-pattern.ts'
 
 export const GATEWAY_PROTOCOL = 2
 
@@ -37,10 +40,6 @@ export const sessionBudget = z.object({
 })
 export type SessionBudget = z.infer<typeof sessionBudget>
 export const budgetChange = z.object({ budget: sessionBudget.nullable() })
-const canonicalPattern = z.string().refine((text) => {
-  const reading = readHostPattern(text)
-  return 'pattern' in reading && reading.pattern === text
-}, 'must be a name of a host, or *. before one, in its canonical form')
 
 /** Where a session may go. `limited` without hosts: nowhere. */
 export const egressPolicy = z.discriminatedUnion('type', [
@@ -57,8 +56,21 @@ export const egressRoute = z.strictObject({
   /** Password of the proxy (any user name). Good for this socket alone. */
   credential: z.string().regex(/^[A-Za-z0-9_-]{32,64}$/),
   policy: egressPolicy,
+  /** What stands in the sandbox for the secrets of the route's vaults, by `secret_name`. */
+  placeholders: z.array(z.strictObject({ secret_name: z.string(), placeholder: z.string().min(16) })).default([]),
 })
 export type EgressRoute = z.infer<typeof egressRoute>
+
+/** A session's way to its remote MCP servers: `/{name}` on a socket of its own leads to the server of that name. */
+export const mcpRoute = z.strictObject({
+  socket_path: z.string(),
+  /** Host uid that may connect: that of the runner, so that the agent's processes come past its gate alone. */
+  owner_uid: z.int(),
+  /** Where these servers may be. */
+  policy: egressPolicy,
+  servers: z.array(z.strictObject({ name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), url: z.string() })).max(20),
+})
+export type McpRoute = z.infer<typeof mcpRoute>
 
 /** One session's way to the model. Kept in the gateway's state directory, so that a restarted gateway reopens it by itself. */
 export const sessionRoute = z.object({
@@ -76,8 +88,14 @@ export const sessionRoute = z.object({
   server_tools: z.array(z.string()),
   /** Absent: the session has no way out. */
   egress: egressRoute.optional(),
+  /** Absent: it has no MCP servers. */
+  mcp: mcpRoute.optional(),
+  /** Whose credentials it has; where several have one for the same, the first. */
+  vaults: z.array(z.string()).max(50).default([]),
 })
 export type SessionRoute = z.infer<typeof sessionRoute>
+/** The same as it is written: with what has a default left out. */
+export type SessionRouteParams = z.input<typeof sessionRoute>
 
 /** Requests of models without a list price count in `unpriced_requests`, and `list_cost` is without them. */
 const metered = {
@@ -162,6 +180,10 @@ export const egressDecision = z.object({
   reason: egressReason,
 })
 export type EgressDecision = z.infer<typeof egressDecision>
+
+/** By which sandboxes know the gateway when it speaks for a host. PEM; its key never leaves the gateway's state directory. */
+export const authority = z.object({ certificate: z.string() })
+export type Authority = z.infer<typeof authority>
 
 export const egressDecisions = z.object({ session_id: z.string(), decisions: z.array(egressDecision) })
 export type EgressDecisions = z.infer<typeof egressDecisions>

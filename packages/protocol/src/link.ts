@@ -21,6 +21,13 @@ const progress = z.object({ session_id: z.string(), received: seq })
 export const permissionPolicy = z.enum(['always_allow', 'always_ask', 'deny'])
 export type LinkPermissionPolicy = z.infer<typeof permissionPolicy>
 
+const mcpServer = {
+  /** By which the model knows it, in `mcp__{name}__{tool}`: letters, digits, _ and -. */
+  name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
+  tools: z.array(z.object({ name: z.string(), policy: permissionPolicy })),
+  other_tools: permissionPolicy,
+}
+
 /** What the runner needs to know to run one session's CLI. Sent whole; a later `open` replaces it from the next turn on. */
 export const sessionConfig = z.object({
   /** UUID by which the CLI names the conversation. */
@@ -41,6 +48,24 @@ export const sessionConfig = z.object({
   custom_tools: z.array(
     z.object({ name: z.string(), description: z.string(), input_schema: z.record(z.string(), z.unknown()) }),
   ),
+  /**
+   * MCP servers. Tools that are not listed are as `other_tools` says. `remote`: reached by the runner over `mcp_socket`, at `/{name}`;
+   * `stdio`: a program of the sandbox, run under the session's uid.
+   */
+  mcp_servers: z.array(
+    z.discriminatedUnion('type', [
+      z.object({ type: z.literal('remote'), ...mcpServer }),
+      z.object({
+        type: z.literal('stdio'),
+        ...mcpServer,
+        command: z.string(),
+        args: z.array(z.string()),
+        env: z.record(z.string(), z.string()),
+      }),
+    ]),
+  ),
+  /** Unix socket of the gateway that leads to remote MCP servers, as seen in the sandbox. Only the runner can open it. */
+  mcp_socket: z.string().optional(),
   /** Unix socket of the model gateway, as seen in the sandbox. */
   model_socket: z.string(),
   /**

@@ -20,6 +20,7 @@ const emptyConfig: Omit<SessionConfig, 'sdk_session_id' | 'home'> = {
   system: null,
   tools: [],
   custom_tools: [],
+  mcp_servers: [],
   model_socket: '/s',
   max_turns: null,
   max_retries: 0,

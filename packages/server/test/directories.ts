@@ -16,6 +16,8 @@ export const noGateway: GatewayClient = {
   route: nothing,
   unroute: nothing,
   setBudget: nothing,
+  putVault: nothing,
+  removeVault: nothing,
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
   egress: () => Promise.resolve([]),

@@ -155,6 +155,7 @@ export class TestSandbox implements AsyncDisposable {
       system: 'You are a test.',
       tools: [{ name: 'Bash', policy: 'always_allow' }],
       custom_tools: [],
+      mcp_servers: [],
       model_socket: join(this.dir, 'model.sock'),
       max_turns: null,
       max_retries: 1,

@@ -104,6 +104,7 @@ export class SandboxLaunch {
       owner_uid: uidBase,
       credential: egressCredential(host.nonce, row.uid),
       policy: toEgressPolicy(environmentOf(row).networking),
+      placeholders: [],
     }
     await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress })
   }

@@ -32,6 +32,7 @@ export function toSessionConfig(row: RunnableSession, nonce: string): Omit<Sessi
       description: tool.description,
       input_schema: { ...tool.input_schema },
     })),
+    mcp_servers: [],
     model_socket: modelSocket(inside.run, row.uid),
     egress: { socket: egressSocket(inside.run, row.uid), credential: egressCredential(nonce, row.uid) },
     max_turns: agent.berth.limits.max_turns,
