@@ -2,6 +2,7 @@ import { chmod, rename, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { BerthError, errorCodes, isBerthError } from '@berth/protocol/error'
 import {
+  type Authority,
   budgetChange,
   type EgressDecisions,
   type GatewayHealth,
@@ -17,6 +18,7 @@ import type { Audit } from './egress/audit.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { checkId, type Routes } from './routes.ts'
+import type { CertificateAuthority } from './tls/certificate-authority.ts'
 import type { Vaults } from './vaults/vaults.ts'
 
 const MAX_BODY = 1024 * 1024
@@ -27,6 +29,7 @@ export interface ControlParts {
   readonly accounts: Accounts
   readonly audit: Audit
   readonly vaults: Vaults
+  readonly authority: CertificateAuthority
   readonly logger: Logger
   readonly health: () => GatewayHealth
   readonly shutdown: () => void
@@ -34,7 +37,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions
+  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions | Authority
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -88,6 +91,7 @@ async function respond(parts: ControlParts, request: IncomingMessage, response: 
 async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<Answer> {
   const call = `${request.method ?? ''} ${request.url ?? ''}`
   if (call === 'GET /health') return { status: 200, body: parts.health() }
+  if (call === 'GET /authority') return { status: 200, body: { certificate: parts.authority.certificate } }
   if (call === 'POST /shutdown') {
     parts.shutdown()
     return { status: 202 }

@@ -14,6 +14,7 @@ import { Ledger } from './ledger.ts'
 import { lockState } from './lock.ts'
 import type { Logger } from './logger.ts'
 import { Routes } from './routes.ts'
+import { CertificateAuthority } from './tls/certificate-authority.ts'
 import { Sealing } from '@berth/protocol/sealing'
 import { Upstream } from './upstream.ts'
 import { Vaults } from './vaults/vaults.ts'
@@ -63,6 +64,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const audit = parts.use(await Audit.open(join(state, 'egress.db')))
   const sealing = options.vaultKey === undefined ? undefined : new Sealing(options.vaultKey)
   const vaults = await Vaults.open({ directory: join(state, 'vaults'), sealing, logger })
+  const authority = await CertificateAuthority.open({ directory: join(state, 'ca'), now })
   const session = {
     upstream,
     ledger,
@@ -75,7 +77,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     bodies: new BodyBudget(BODY_BYTES),
     admission: parts.use(new Admission()),
     concurrency: CONCURRENCY,
-    egress: egressParts(options.egress, { audit, logger, now }),
+    egress: egressParts(options.egress, { audit, vaults, authority, logger, now }),
   }
   const routes = await Routes.open({ directory: join(state, 'sessions'), session, logger, changed: idle })
   parts.defer(() => routes.drain(AbortSignal.timeout(DRAIN_MS)))
@@ -90,7 +92,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const control = controlSocket(state)
   parts.use(
     await Control.open(
-      { routes, ledger, accounts, audit, vaults, logger, health, shutdown: () => ended.resolve(undefined) },
+      { routes, ledger, accounts, audit, vaults, authority, logger, health, shutdown: () => ended.resolve(undefined) },
       control,
     ),
   )

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import type { EgressParts } from './egress/proxy.ts'
 import { EgressListener } from './egress/listener.ts'
+import type { SessionWay } from './injection/session-secrets.ts'
 import { SessionRequests, type SessionParts } from './session-requests.ts'
 import { SocketFile } from './socket-file.ts'
 
@@ -32,10 +33,8 @@ export class SessionListener implements AsyncDisposable {
     const requests = new SessionRequests(parts, sessionId, route)
     const server = createStrictServer(requests)
     const fresh = parts.newId().slice(-6)
-    const egress =
-      route.egress === undefined
-        ? undefined
-        : await EgressListener.open(parts.egress, { sessionId, route: route.egress, fresh })
+    const way = wayOf(route)
+    const egress = way === undefined ? undefined : await EgressListener.open(parts.egress, { sessionId, way, fresh })
     try {
       const file = await SocketFile.listen(server, { path: route.socket_path, ownerUid: route.owner_uid, fresh })
       return new SessionListener(server, requests, file, egress)
@@ -59,7 +58,8 @@ export class SessionListener implements AsyncDisposable {
   /** Takes another route that it `serves`; model requests under way keep the old one, ways out that it does not allow are cut. */
   change(route: SessionRoute): void {
     this.requests.route = route
-    if (route.egress !== undefined) this.#egress?.change(route.egress)
+    const way = wayOf(route)
+    if (way !== undefined) this.#egress?.change(way)
   }
 
   /** Stops listening and waits for what is under way; when `signal` is aborted, cuts it. The sockets' files stay. */
@@ -89,6 +89,10 @@ export class SessionListener implements AsyncDisposable {
     await this.#file.remove()
     await this.#egress?.removeFile()
   }
+}
+
+function wayOf({ egress, workspace_id, vaults }: SessionRoute): SessionWay | undefined {
+  return egress === undefined ? undefined : { ...egress, workspace_id, vaults }
 }
 
 function createStrictServer(requests: SessionRequests): Server {

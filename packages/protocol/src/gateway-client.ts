@@ -3,6 +3,8 @@ import { request } from 'node:http'
 import { z } from 'zod'
 import { BerthError, type ErrorCode, errorCodes } from './error.ts'
 import {
+  authority,
+  type Authority,
   budgetChange,
   egressDecisions,
   type EgressDecision,
@@ -38,6 +40,8 @@ export interface GatewayClient {
   /** Holds for the next request of every session that has the vault. */
   putVault(vaultId: string, vault: GatewayVault, signal?: AbortSignal): Promise<void>
   removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
+  /** By which sandboxes know the gateway when it speaks for a host. */
+  authority(signal?: AbortSignal): Promise<Authority>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
 }
@@ -78,6 +82,7 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
     putVault: async (id, vault, signal) =>
       void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),
     removeVault: async (id, signal) => void (await call('DELETE', `/vaults/${encodeURIComponent(id)}`, { signal })),
+    authority: async (signal) => authority.parse(await call('GET', '/authority', { signal })),
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

@@ -162,6 +162,7 @@ export const egressReasons = [
   'address',
   'server_name',
   'certificate',
+  'secret',
   'limit',
   'internal',
 ] as const
@@ -172,13 +173,15 @@ export const egressDecision = z.object({
   /** Grows with every decision of the gateway. */
   id: z.int(),
   at: z.string(),
-  /** `connect`: a tunnel; `http`: a request that the gateway reads. */
-  protocol: z.enum(['connect', 'http']),
+  /** `connect`: a tunnel; `http`: a request that the gateway reads; `tls`: one that it reads inside of a tunnel whose TLS ends in it. */
+  protocol: z.enum(['connect', 'http', 'tls']),
   /** As asked for; null where that was no host. */
   host: z.string().nullable(),
   port: z.int().nullable(),
   decision: z.enum(['allow', 'deny']),
   reason: egressReason,
+  /** Names of the secrets that went out with it. A body that is being sent may have one decision more for those found in it. */
+  credentials: z.array(z.string()).default([]),
 })
 export type EgressDecision = z.infer<typeof egressDecision>
 

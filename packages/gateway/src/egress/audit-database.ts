@@ -12,11 +12,21 @@ const schema = `
     host TEXT,
     port INTEGER,
     decision TEXT NOT NULL,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    credentials TEXT NOT NULL
   ) STRICT;
   CREATE INDEX IF NOT EXISTS decisions_by_session ON decisions (session_id, id);
   CREATE INDEX IF NOT EXISTS decisions_by_kind ON decisions (session_id, decision, id);
 `
+
+const stored = egressDecision.extend({
+  credentials: z.string().transform((text) => egressDecision.shape.credentials.parse(JSON.parse(text))),
+})
+
+function columnsOf(row: AuditRow): (string | number | null)[] {
+  const { session_id, at, protocol, host, port, decision, reason, credentials } = row
+  return [session_id, at, protocol, host, port, decision, reason, JSON.stringify(credentials)]
+}
 
 export interface AuditBounds {
   /** Decisions kept of one session, of those that allow and of those that deny: neither can push out the other. */
@@ -51,12 +61,12 @@ export class AuditDatabase implements Disposable {
   /** All rows or none. */
   write(rows: readonly AuditRow[]): void {
     const put = this.#db.prepare(
-      'INSERT INTO decisions (session_id, at, protocol, host, port, decision, reason) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO decisions (session_id, at, protocol, host, port, decision, reason, credentials)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#db.exec('BEGIN IMMEDIATE')
     try {
-      for (const row of rows)
-        put.run(row.session_id, row.at, row.protocol, row.host, row.port, row.decision, row.reason)
+      for (const row of rows) put.run(...columnsOf(row))
       for (const row of rows) this.#count(row)
       this.#db.exec('COMMIT')
     } catch (error) {
@@ -69,11 +79,11 @@ export class AuditDatabase implements Disposable {
   list({ session_id, before, limit }: AuditQuery): EgressDecision[] {
     const rows = this.#db
       .prepare(
-        `SELECT id, at, protocol, host, port, decision, reason FROM decisions
+        `SELECT id, at, protocol, host, port, decision, reason, credentials FROM decisions
          WHERE session_id = ? AND id < ? ORDER BY id DESC LIMIT ?`,
       )
       .all(session_id, before ?? Number.MAX_SAFE_INTEGER, limit)
-    return z.array(egressDecision).parse(rows)
+    return z.array(stored).parse(rows)
   }
 
   [Symbol.dispose](): void {

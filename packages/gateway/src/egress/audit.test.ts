@@ -12,6 +12,7 @@ const row = (session_id: string, port: number, decision: 'allow' | 'deny' = 'den
   port,
   decision,
   reason: decision === 'allow' ? 'allowed' : 'host',
+  credentials: decision === 'allow' ? ['TOKEN'] : [],
 })
 
 test('decisions are listed newest first, page by page, and outlive the process', async () => {

@@ -3,6 +3,8 @@ import { type ClientRequest, type IncomingMessage, request as httpRequest, type 
 import type { Socket } from 'node:net'
 import { type Duplex, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { type InjectedRequest, pairsOf } from '../injection/injected-request.ts'
+import { scrubbedAnswer, type ScrubbedAnswer } from '../injection/scrubbed-answer.ts'
 import type { PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { type Forwarded, toHost, toSandbox } from './request-head.ts'
@@ -15,6 +17,7 @@ export interface Exchange {
   readonly forwarded: Forwarded
   /** Connected to the target, and used for this request alone. */
   readonly socket: Socket
+  readonly injected: InjectedRequest | undefined
   readonly signal: AbortSignal
   readonly limits: PassageLimits
 }
@@ -24,12 +27,13 @@ export function send({
   request,
   forwarded,
   socket,
-}: Pick<Exchange, 'request' | 'forwarded' | 'socket'>): ClientRequest {
+  injected,
+}: Pick<Exchange, 'request' | 'forwarded' | 'socket' | 'injected'>): ClientRequest {
   return httpRequest({
     createConnection: () => socket,
     method: request.method ?? 'GET',
     path: forwarded.path,
-    headers: toHost(request, forwarded.target),
+    headers: injected?.headers ?? toHost(request, forwarded),
     setHost: false,
     maxHeaderSize: MAX_ANSWER_HEADERS,
     insecureHTTPParser: false,
@@ -42,14 +46,19 @@ export async function forwardHttp({ request, response, signal, limits, ...given 
   given.socket.setTimeout(limits.idleMs, () => given.socket.destroy())
   const stop = (): void => void given.socket.destroy()
   signal.addEventListener('abort', stop, { once: true })
-  const sent = pipeline(request, atMost(limits.bodyBytes), outgoing)
+  const { injected } = given
+  const stages = [atMost(limits.bodyBytes), ...(injected?.stages ?? [])]
+  const sent = pipeline([injected?.body ?? request, ...stages, outgoing])
   // A server may answer before it has read everything; why the rest was not sent is then of no interest.
   sent.catch(() => undefined)
   try {
     const incoming = await answerOf(outgoing, sent)
     response.sendDate = false
-    response.writeHead(incoming.statusCode ?? 502, incoming.statusMessage ?? '', toSandbox(incoming.rawHeaders))
-    await pipeline(incoming, response)
+    const answer = toAnswer(incoming, injected, hasBody(request, incoming))
+    response.writeHead(incoming.statusCode ?? 502, answer.statusMessage, answer.headers)
+    // Whoever listens to events waits for the head of the answer, and maybe long for the first of them.
+    if (incoming.headers['content-type']?.startsWith('text/event-stream') === true) response.flushHeaders()
+    await pipeline([incoming, ...answer.stages, response])
   } catch (error) {
     throw error instanceof EgressRefusal ? error : noAnswer(given.forwarded)
   } finally {
@@ -102,16 +111,34 @@ export async function upgraded(
 }
 
 /** Writes an answer to a connection that has no parser any more; its end is the connection's. */
-export async function writeAnswer(client: Duplex, answer: IncomingMessage): Promise<void> {
-  client.write(headOf(answer, ['Connection', 'close']))
-  await pipeline(answer, client)
+export async function writeAnswer(
+  client: Duplex,
+  incoming: IncomingMessage,
+  injected: InjectedRequest | undefined,
+): Promise<void> {
+  const answer = toAnswer(incoming, injected, true)
+  client.write(headOf(incoming.statusCode, answer, ['Connection', 'close']))
+  await pipeline([incoming, ...answer.stages, client])
 }
 
-export function headOf(answer: IncomingMessage, further: readonly string[]): string {
-  const headers = [...toSandbox(answer.rawHeaders), ...further]
-  const lines: string[] = []
-  for (let at = 0; at + 1 < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}\r\n`)
-  return `HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}\r\n${lines.join('')}\r\n`
+/** What of an answer goes on to the sandbox. */
+export function toAnswer(
+  incoming: IncomingMessage,
+  injected: InjectedRequest | undefined,
+  hasBody: boolean,
+): ScrubbedAnswer {
+  const headers = toSandbox(incoming.rawHeaders)
+  if (injected === undefined) return { statusMessage: incoming.statusMessage ?? '', headers, stages: [] }
+  return scrubbedAnswer({ answer: incoming, headers, hasBody, backwards: injected.backwards })
+}
+
+function hasBody({ method }: IncomingMessage, { statusCode }: IncomingMessage): boolean {
+  return method !== 'HEAD' && statusCode !== 204 && statusCode !== 304
+}
+
+export function headOf(status: number | undefined, answer: ScrubbedAnswer, further: readonly string[]): string {
+  const lines = pairsOf([...answer.headers, ...further]).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${status} ${answer.statusMessage}\r\n${lines.join('')}\r\n`
 }
 
 export async function untilClosed(response: ServerResponse): Promise<void> {

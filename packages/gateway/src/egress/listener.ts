@@ -1,10 +1,10 @@
-import type { EgressRoute } from '@berth/protocol/gateway'
+import type { SessionWay } from '../injection/session-secrets.ts'
 import { SocketFile } from '../socket-file.ts'
 import { type EgressParts, EgressProxy } from './proxy.ts'
 
 interface Opening {
   readonly sessionId: string
-  readonly route: EgressRoute
+  readonly way: SessionWay
   /** Part of the name of a temporary file. */
   readonly fresh: string
 }
@@ -19,9 +19,9 @@ export class EgressListener implements AsyncDisposable {
     this.#file = file
   }
 
-  static async open(parts: EgressParts, { sessionId, route, fresh }: Opening): Promise<EgressListener> {
-    const proxy = new EgressProxy(parts, sessionId, route)
-    const place = { path: route.socket_path, ownerUid: route.owner_uid, fresh: `${fresh}e` }
+  static async open(parts: EgressParts, { sessionId, way, fresh }: Opening): Promise<EgressListener> {
+    const proxy = new EgressProxy(parts, sessionId, way)
+    const place = { path: way.socket_path, ownerUid: way.owner_uid, fresh: `${fresh}e` }
     return new EgressListener(proxy, await SocketFile.listen(proxy.server, place))
   }
 
@@ -33,8 +33,8 @@ export class EgressListener implements AsyncDisposable {
     return this.#file.remove()
   }
 
-  change(route: EgressRoute): void {
-    this.#proxy.change(route)
+  change(way: SessionWay): void {
+    this.#proxy.change(way)
   }
 
   /** Stops listening and waits for what is under way; when `signal` is aborted, cuts it. */

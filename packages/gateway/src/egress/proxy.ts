@@ -1,18 +1,29 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
-import type { EgressRoute } from '@berth/protocol/gateway'
+import { SessionSecrets, type SessionWay } from '../injection/session-secrets.ts'
 import type { Logger } from '../logger.ts'
+import type { CertificateAuthority } from '../tls/certificate-authority.ts'
+import type { Vaults } from '../vaults/vaults.ts'
+import { depart, type DepartureParts } from './departure.ts'
+import type { Trust } from './dial-tls.ts'
+import { endTls } from './end-tls.ts'
 import { forwardHttp, untilClosed } from './forward-http.ts'
 import { defaultLimits, join, type Passage, type PassageLimits, Passages } from './passage.ts'
+import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
-import { checkUpgrade, type Forwarded, malformed, readForwarded } from './request-head.ts'
+import { checkUpgrade, malformed, readForwarded } from './request-head.ts'
 import { type InnerHttp, serveTunnel } from './tunnel.ts'
-import { type Asked, dial, WayOut, type WayOutParts } from './way-out.ts'
+import { type Asked, WayOut, type WayOutParts } from './way-out.ts'
 import { forwardWebSocket } from './web-socket.ts'
 
 export interface EgressParts extends WayOutParts {
   readonly logger: Logger
+  readonly vaults: Vaults
+  /** As which TLS ends here. */
+  readonly authority: CertificateAuthority
+  /** By which hosts are judged where TLS begins again. */
+  readonly trust: () => Trust
   readonly limits?: PassageLimits
 }
 
@@ -23,16 +34,22 @@ const MAX_CONNECTIONS = 256
 export class EgressProxy {
   readonly server: Server
   readonly #way: WayOut
+  readonly #secrets: SessionSecrets
+  readonly #departure: DepartureParts
+  readonly #authority: CertificateAuthority
   readonly #logger: Logger
   readonly #limits: PassageLimits
   readonly #passages: Passages
   readonly #sessionId: string
-  /** Connections on which plain HTTP is spoken inside of a tunnel, each with the host that it leads to. */
+  /** Connections on which HTTP is spoken inside of a tunnel, each with the host that it leads to. */
   readonly #inner = new WeakMap<Duplex, InnerHttp>()
   readonly #busy = new WeakSet<Duplex>()
 
-  constructor(parts: EgressParts, sessionId: string, route: EgressRoute) {
-    this.#way = new WayOut(parts, sessionId, route)
+  constructor(parts: EgressParts, sessionId: string, way: SessionWay) {
+    this.#way = new WayOut(parts, sessionId, way)
+    this.#secrets = new SessionSecrets(parts, sessionId, way)
+    this.#departure = { way: this.#way, secrets: this.#secrets, trust: parts.trust }
+    this.#authority = parts.authority
     this.#logger = parts.logger
     this.#limits = parts.limits ?? defaultLimits
     this.#passages = new Passages(this.#limits)
@@ -41,8 +58,9 @@ export class EgressProxy {
   }
 
   /** What is under way to where the new policy does not lead is cut. */
-  change(route: EgressRoute): void {
-    this.#way.change(route)
+  change(way: SessionWay): void {
+    this.#way.change(way)
+    this.#secrets.change(way)
     this.#passages.cutAllBut((target) => this.#way.permits(target))
   }
 
@@ -83,15 +101,15 @@ export class EgressProxy {
       if (response.headersSent) return void response.destroy()
       response.writeHead(refusal.status, refusal.headers).end(refusal.body)
     }
-    await this.#attempt('http', refuse, async (passage) => {
+    const inner = this.#inner.get(socket)
+    await this.#attempt(spokenIn(inner), refuse, async (passage) => {
       response.on('close', () => passage[Symbol.dispose]())
-      const inner = this.#inner.get(socket)
       this.#checkCredential(request, inner)
       if (request.headers.upgrade !== undefined) checkUpgrade(request)
-      const forwarded = readForwarded(request, inner?.target)
-      const upstream = await this.#reach(forwarded, inner, passage)
+      const forwarded = readForwarded(request, inner)
+      const departure = await depart(this.#departure, { request, forwarded, inner, passage })
       const { signal } = passage
-      await forwardHttp({ request, response, forwarded, socket: upstream, signal, limits: this.#limits })
+      await forwardHttp({ request, response, forwarded, ...departure, signal, limits: this.#limits })
       await untilClosed(response)
     })
   }
@@ -99,14 +117,15 @@ export class EgressProxy {
   async #serveUpgrade(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
     if (this.#busy.has(client)) return void client.destroy()
     client.on('error', () => undefined)
-    await this.#attempt('http', answerOn(client), async (passage) => {
+    const inner = this.#inner.get(client)
+    await this.#attempt(spokenIn(inner), answerOn(client), async (passage) => {
       client.once('close', () => passage[Symbol.dispose]())
-      const inner = this.#inner.get(client)
       this.#checkCredential(request, inner)
       checkUpgrade(request)
-      const forwarded = readForwarded(request, inner?.target)
-      const socket = await this.#reach(forwarded, inner, passage)
-      await forwardWebSocket({ request, client, head, forwarded, socket, signal: passage.signal, limits: this.#limits })
+      const forwarded = readForwarded(request, inner)
+      const departure = await depart(this.#departure, { request, forwarded, inner, passage })
+      const { signal } = passage
+      await forwardWebSocket({ request, client, head, forwarded, ...departure, signal, limits: this.#limits })
     })
   }
 
@@ -117,7 +136,13 @@ export class EgressProxy {
       client.once('close', () => passage[Symbol.dispose]())
       if (this.#inner.has(client)) throw new EgressRefusal(405, 'method', 'a tunnel does not lead into another')
       this.#checkCredential(request, undefined)
-      const parts = { way: this.#way, limits: this.#limits, readHttp: this.#readHttp.bind(this) }
+      const parts = {
+        way: this.#way,
+        limits: this.#limits,
+        readHttp: this.#readHttp.bind(this),
+        endsHere: ({ host, port }: Target) => port === 443 && this.#secrets.isBound(host),
+        readTls: this.#readTls.bind(this),
+      }
       await serveTunnel(parts, { request, client, head, passage })
     })
   }
@@ -132,11 +157,18 @@ export class EgressProxy {
     return join(client, rest, { signal: inner.passage.signal, idleMs: this.#limits.idleMs })
   }
 
-  /** A connection to where the request is to go. Inside of a tunnel that is decided already. */
-  async #reach({ target }: Forwarded, inner: InnerHttp | undefined, passage: Passage): Promise<Socket> {
-    passage.target = target
-    const addresses = inner?.addresses ?? (await this.#way.addressesOf({ protocol: 'http', target }))
-    return await dial(target, addresses, passage.signal)
+  /** Resolves when the connection has closed. */
+  async #readTls(client: Duplex, first: Buffer, inner: InnerHttp): Promise<void> {
+    const { target, passage } = inner
+    const signal = AbortSignal.any([passage.signal, AbortSignal.timeout(this.#limits.helloMs)])
+    const connection = await endTls(client, first, { context: this.#authority.contextFor(target.host), signal })
+    if (connection === undefined) return
+    const cut = (): void => void connection.destroy()
+    passage.signal.addEventListener('abort', cut, { once: true })
+    if (passage.signal.aborted) cut()
+    this.#inner.set(connection, inner)
+    this.server.emit('connection', connection)
+    if (!connection.closed) await once(connection, 'close').catch(() => undefined)
   }
 
   #checkCredential(request: IncomingMessage, inner: InnerHttp | undefined): void {
@@ -179,9 +211,14 @@ export class EgressProxy {
     const refusal = isTooLarge
       ? new EgressRefusal(431, 'limit', 'the headers of the request are too large')
       : malformed('the request is malformed')
-    await this.#way.refuse({ protocol: 'http', target: undefined }, refusal)
+    const inner = this.#inner.get(client)
+    await this.#way.refuse({ protocol: spokenIn(inner), target: inner?.target }, refusal)
     client.end(refusal.answer)
   }
+}
+
+function spokenIn(inner: InnerHttp | undefined): Asked['protocol'] {
+  return inner?.isSecure === true ? 'tls' : 'http'
 }
 
 function answerOn(client: Duplex): (refusal: EgressRefusal) => void {

@@ -12,7 +12,7 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 /** Given twice, two readers could each believe another one. */
 const single = ['host', 'content-length', 'transfer-encoding', 'proxy-authorization', 'upgrade', 'expect']
 /** Nor is what the gateway answers itself, or would have to keep to. */
-const notPassedOn = new Set([...ofConnection, 'expect', 'http2-settings'])
+const notPassedOn = new Set([...ofConnection, 'expect', 'http2-settings', 'max-forwards'])
 const nominable = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2-settings', 'proxy-connection'])
 
 export function malformed(message: string): EgressRefusal {
@@ -41,32 +41,41 @@ export interface Forwarded {
   readonly target: Target
   /** In origin form. */
   readonly path: string
+  /** Over TLS, which ends here and begins again. */
+  readonly isSecure: boolean
 }
 
-/** Where a request of plain HTTP is to go. `tunnel`: the host to which its connection was opened, which it may not leave. */
-export function readForwarded(request: IncomingMessage, tunnel: Target | undefined): Forwarded {
+/** A host to which a connection was opened, which the requests in it may not leave. */
+export type Inside = Pick<Forwarded, 'target' | 'isSecure'>
+
+/** Where a request is to go. */
+export function readForwarded(request: IncomingMessage, tunnel: Inside | undefined): Forwarded {
   checkHead(request)
   const { method = '', url = '' } = request
   if (!methods.has(method)) throw new EgressRefusal(405, 'method', `${method} is not passed on`)
   if (request.httpVersion !== '1.1') throw new EgressRefusal(505, 'malformed', 'HTTP/1.1 is required')
   const forwarded = tunnel === undefined ? readAbsoluteForm(url) : readOriginForm(url, tunnel)
   const { host } = request.headers
-  if (host === undefined || !isSameTarget(readAuthority(host, 80), forwarded.target)) {
+  if (host === undefined || !isSameTarget(readAuthority(host, defaultPort(forwarded)), forwarded.target)) {
     throw malformed('the Host header and the host of the request are not the same')
   }
   return forwarded
+}
+
+function defaultPort({ isSecure }: Forwarded): number {
+  return isSecure ? 443 : 80
 }
 
 function readAbsoluteForm(url: string): Forwarded {
   const { target, path } = readAbsolute(url)
   if ('fault' in target) throw malformed(`the host of the request ${target.fault}`)
   if (target.port === 443) throw new EgressRefusal(403, 'port', `${target.host}:443 takes TLS alone, in a tunnel`)
-  return { target, path }
+  return { target, path, isSecure: false }
 }
 
-function readOriginForm(url: string, target: Target): Forwarded {
+function readOriginForm(url: string, inside: Inside): Forwarded {
   if (!isOriginForm(url)) throw malformed('the target of the request is not a path')
-  return { target, path: url }
+  return { target: inside.target, isSecure: inside.isSecure, path: url }
 }
 
 /** Where a CONNECT is to lead. */
@@ -106,8 +115,9 @@ export function acceptOf(key: string): string {
 }
 
 /** The headers that go on to the host, name and value in turns: framing, host and connection are written anew. */
-export function toHost(request: IncomingMessage, { host, port }: Target): string[] {
+export function toHost(request: IncomingMessage, forwarded: Forwarded): string[] {
   const { headers } = request
+  const { host, port } = forwarded.target
   const length = headers['content-length']
   const isChunked = headers['transfer-encoding'] !== undefined
   const framing = isChunked
@@ -121,7 +131,7 @@ export function toHost(request: IncomingMessage, { host, port }: Target): string
     headers.upgrade === undefined ? ['Connection', 'close'] : ['Connection', 'Upgrade', 'Upgrade', 'websocket']
   return [
     'Host',
-    port === 80 ? host : `${host}:${port}`,
+    port === defaultPort(forwarded) ? host : `${host}:${port}`,
     ...endToEnd(request.rawHeaders, (name) => name === 'host' || name === 'content-length'),
     ...framing,
     ...upgrade,

@@ -13,11 +13,17 @@ export interface TunnelParts {
   readonly limits: PassageLimits
   /** Reads what comes on this connection, after the first bytes of it, as requests of plain HTTP to the target alone. */
   readonly readHttp: (client: Duplex, first: Buffer, inner: InnerHttp) => Promise<void>
+  /** Does TLS to there end here? */
+  readonly endsHere: (target: Target) => boolean
+  /** The same as `readHttp`, for what is said inside of TLS. */
+  readonly readTls: (client: Duplex, first: Buffer, inner: InnerHttp) => Promise<void>
 }
 
-/** A tunnel in which plain HTTP is spoken. */
+/** A tunnel in which HTTP is spoken that is read here. */
 export interface InnerHttp {
   readonly target: Target
+  /** Inside of TLS. */
+  readonly isSecure: boolean
   readonly addresses: readonly string[]
   readonly passage: Passage
 }
@@ -41,7 +47,7 @@ export async function serveTunnel(parts: TunnelParts, { request, client, head, p
   const target = readConnect(request)
   passage.target = target
   const addresses = await parts.way.addressesOf({ protocol: 'connect', target })
-  const upstream = await dial(target, addresses, passage.signal)
+  const upstream = parts.endsHere(target) ? undefined : await dial(target, addresses, passage.signal)
   try {
     client.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const first = await firstBytes(
@@ -51,8 +57,8 @@ export async function serveTunnel(parts: TunnelParts, { request, client, head, p
     )
     if (first === undefined) return
     if (first[0] !== HANDSHAKE && target.port !== 443) {
-      upstream.destroy()
-      return await parts.readHttp(client, first, { target, addresses, passage })
+      upstream?.destroy()
+      return await parts.readHttp(client, first, { target, isSecure: false, addresses, passage })
     }
     const fault = faultOf(first, target)
     if (fault !== undefined) {
@@ -61,10 +67,12 @@ export async function serveTunnel(parts: TunnelParts, { request, client, head, p
       client.end(ALERT)
       return
     }
+    if (upstream === undefined)
+      return await parts.readTls(client, first, { target, isSecure: true, addresses, passage })
     upstream.write(first)
     await join(client, upstream, { signal: passage.signal, idleMs: parts.limits.idleMs })
   } finally {
-    upstream.destroy()
+    upstream?.destroy()
     client.end()
   }
 }

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
-import type { EgressReason, EgressRoute } from '@berth/protocol/gateway'
+import type { EgressDecision, EgressReason, EgressRoute } from '@berth/protocol/gateway'
 import type { AddressRule } from './addresses.ts'
 import type { Audit } from './audit.ts'
 import { compilePolicy, type Rule, type Target } from './policy.ts'
@@ -16,13 +16,15 @@ export interface WayOutParts {
 }
 
 export interface Asked {
-  readonly protocol: 'connect' | 'http'
+  readonly protocol: EgressDecision['protocol']
   /** Undefined: what was asked for is no host. */
   readonly target: Target | undefined
 }
 
 const DIAL_MS = 10_000
 const MAX_DIALS = 4
+/** Secrets that one decision names. */
+const MAX_NAMED = 20
 
 /** The one place where it is decided whether a session leaves, and from which it leaves. Every decision is on record before it has effect. */
 export class WayOut {
@@ -79,28 +81,35 @@ export class WayOut {
       const refusal = new EgressRefusal(403, 'address', `${where} leads to an address that is not public`)
       throw await this.refuse({ protocol, target }, refusal)
     }
-    await this.#record({ protocol, target }, 'allow', 'allowed')
+    await this.allow({ protocol, target }, [])
     return addresses
+  }
+
+  /** Puts a request to where the session may go on record, with the names of the secrets that go with it. */
+  async allow(asked: Asked, credentials: readonly string[]): Promise<void> {
+    await this.#record(asked, { decision: 'allow', reason: 'allowed', credentials: credentials.slice(0, MAX_NAMED) })
   }
 
   /** Puts the refusal on record, and answers it. */
   async refuse(asked: Asked, refusal: EgressRefusal): Promise<EgressRefusal> {
     // What is refused stays refused, whether or not that can be written down.
     const reason = refusal.reason === 'unreachable' ? 'internal' : refusal.reason
-    await this.#record(asked, 'deny', reason).catch(() => undefined)
+    await this.#record(asked, { decision: 'deny', reason, credentials: [] }).catch(() => undefined)
     refusal.isOnRecord = true
     return refusal
   }
 
-  async #record({ protocol, target }: Asked, decision: 'allow' | 'deny', reason: EgressReason): Promise<void> {
+  async #record(
+    { protocol, target }: Asked,
+    verdict: { decision: 'allow' | 'deny'; reason: EgressReason; credentials: string[] },
+  ): Promise<void> {
     await this.#parts.audit.write({
       session_id: this.#sessionId,
       at: this.#parts.now().toISOString(),
       protocol,
       host: target?.host ?? null,
       port: target?.port ?? null,
-      decision,
-      reason,
+      ...verdict,
     })
   }
 }

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { headOf, send, upgraded, writeAnswer } from './forward-http.ts'
+import type { InjectedRequest } from '../injection/injected-request.ts'
+import { headOf, send, toAnswer, upgraded, writeAnswer } from './forward-http.ts'
 import { join, type PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { acceptOf, type Forwarded } from './request-head.ts'
@@ -13,6 +14,7 @@ export interface Handshake {
   readonly head: Buffer
   readonly forwarded: Forwarded
   readonly socket: Socket
+  readonly injected: InjectedRequest | undefined
   readonly signal: AbortSignal
   readonly limits: PassageLimits
 }
@@ -26,19 +28,20 @@ export async function forwardWebSocket({
   socket,
   ...given
 }: Handshake): Promise<void> {
-  const { signal, limits } = given
+  const { injected, signal, limits } = given
   socket.setTimeout(limits.idleMs, () => socket.destroy())
   const stop = (): void => void socket.destroy()
   signal.addEventListener('abort', stop, { once: true })
   try {
-    const outcome = await upgraded(send({ request, forwarded, socket }), forwarded)
-    if ('refused' in outcome) return await writeAnswer(client, outcome.refused)
+    const outcome = await upgraded(send({ request, forwarded, socket, injected }), forwarded)
+    if ('refused' in outcome) return await writeAnswer(client, outcome.refused, injected)
     const { answer } = outcome
     const isTaken = answer.headers['sec-websocket-accept'] === acceptOf(request.headers['sec-websocket-key'] ?? '')
     if (!isTaken || answer.headers.upgrade?.toLowerCase() !== 'websocket') {
       throw new EgressRefusal(502, 'unreachable', `${forwarded.target.host} has not answered as a WebSocket`)
     }
-    client.write(headOf(answer, ['Connection', 'Upgrade', 'Upgrade', 'websocket']))
+    const shown = toAnswer(answer, injected, false)
+    client.write(headOf(answer.statusCode, shown, ['Connection', 'Upgrade', 'Upgrade', 'websocket']))
     if (outcome.head.length > 0) client.write(outcome.head)
     if (head.length > 0) socket.write(head)
     await join(client, socket, { signal, idleMs: limits.idleMs })

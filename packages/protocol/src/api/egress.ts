@@ -10,13 +10,15 @@ export const egressDecision = z
     type: z.literal('egress_decision'),
     session_id: idText,
     created_at: timestamp,
-    /** `connect`: a tunnel, for TLS or WebSockets; `http`: a plain request. */
+    /** `connect`: a tunnel, for TLS or WebSockets; `http`: a plain request; `tls`: one inside of TLS that ends in the gateway. */
     protocol: decided.shape.protocol,
     /** As asked for; null where that was no host, or was never read. */
     host: z.string().nullable(),
     port: z.int().nullable(),
     decision: decided.shape.decision,
     reason: decided.shape.reason,
+    /** Names of the secrets that went out with it. */
+    credentials: z.array(z.string()),
   })
   .meta({ id: 'EgressDecision' })
 export type EgressDecision = z.infer<typeof egressDecision>
