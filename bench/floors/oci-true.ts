@@ -42,7 +42,7 @@ export async function trueTemplate(stateDir: string, { id, uidBase }: SandboxRef
     config: JSON.stringify(config),
     sandboxId: id,
     uidBase,
-    skeleton: await ensureSkeleton(layout(stateDir).skeletons),
+    skeleton: await ensureSkeleton(layout(stateDir).skeletons, []),
     mountPoint: config.root.path,
   }
 }

@@ -6,7 +6,10 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { addressRule } from '@berth/gateway/egress/addresses'
 import { Audit } from '@berth/gateway/egress/audit'
+import { openTrust, type Trust } from '@berth/gateway/egress/dial-tls'
 import { EgressListener } from '@berth/gateway/egress/listener'
+import { CertificateAuthority } from '@berth/gateway/tls/certificate-authority'
+import { Vaults } from '@berth/gateway/vaults/vaults'
 import { authorization, credential, ownLoopback, startWebHost } from '@berth/gateway/fixture/egress-world'
 import { makeCertificates } from '@berth/gateway/fixture/certificates'
 import type { Random } from '../chaos/random.ts'
@@ -147,11 +150,17 @@ export async function openRequestFuzz(): Promise<RequestFuzz> {
   // The trap can be dialled: that nobody comes is for the rule to see to.
   const mayDial = addressRule({ opened: [ownLoopback(1), ownLoopback(66)], own: () => [] })
   const logger = pino({ level: 'silent' })
-  const parts = { audit, logger, now: () => new Date(), resolver: { resolve }, mayDial }
+  const now = (): Date => new Date()
+  const vaults = await Vaults.open({ directory: join(dir, 'vaults'), sealing: undefined, logger })
+  const authority = await CertificateAuthority.open({ directory: join(dir, 'ca'), now })
+  const trust = (): Trust => openTrust(undefined)
+  const parts = { audit, vaults, authority, trust, logger, now, resolver: { resolve }, mayDial }
   const path = join(dir, 'e.sock')
   const policy = { type: 'limited' as const, hosts: patterns }
-  const route = { socket_path: path, owner_uid: process.getuid?.() ?? 0, credential, policy, placeholders: [] }
-  opened.use(await EgressListener.open(parts, { sessionId: 'sesn_fuzz', route, fresh: 'f' }))
+  const whose = { workspace_id: 'ws', vaults: [] }
+  const owner_uid = process.getuid?.() ?? 0
+  const way = { ...whose, socket_path: path, owner_uid, credential, policy, placeholders: [] }
+  opened.use(await EgressListener.open(parts, { sessionId: 'sesn_fuzz', way, fresh: 'f' }))
   const owned = opened.move()
   return {
     trapped,

@@ -64,6 +64,7 @@ function upstreamOf(config: Config): Record<string, string> {
     [settings.upstreamIdleSeconds.env]: String(config.upstreamIdleSeconds),
     [settings.egressDns.env]: config.egressDns.join(',') || undefined,
     [settings.egressNetworks.env]: config.egressNetworks.join(',') || undefined,
+    [settings.egressCaFile.env]: config.egressCaFile,
   }
   return Object.fromEntries(
     Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),

@@ -138,7 +138,8 @@ async function scriptedUpstream(
     BERTH_UPSTREAM_SOCKET: path,
   }
   // Which model answers says nothing about the ways out.
-  const egress = [settings.egressDns.env, settings.egressNetworks.env].map((name) => [name, upstream[name] ?? ''])
+  const { egressDns, egressNetworks, egressCaFile } = settings
+  const egress = [egressDns, egressNetworks, egressCaFile].map(({ env }) => [env, upstream[env] ?? ''])
   return { ...model, ...Object.fromEntries(egress) }
 }
 

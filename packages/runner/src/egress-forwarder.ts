@@ -59,6 +59,23 @@ export class EgressForwarder implements AsyncDisposable {
   }
 }
 
+/** In every sandbox: the authorities of the machine, and the gateway's, which speaks for hosts whose requests it puts secrets into. */
+const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'
+
+/** By which programs that look elsewhere by themselves find them. */
+const authorityEnvironment: Readonly<Record<string, string>> = Object.fromEntries(
+  [
+    'NODE_EXTRA_CA_CERTS',
+    'SSL_CERT_FILE',
+    'CURL_CA_BUNDLE',
+    'GIT_SSL_CAINFO',
+    'REQUESTS_CA_BUNDLE',
+    'PIP_CERT',
+    'AWS_CA_BUNDLE',
+    'CARGO_HTTP_CAINFO',
+  ].map((name) => [name, AUTHORITIES]),
+)
+
 /** By which programs find a proxy, each by its own name for it. What is in the sandbox itself is not reached through it. */
 export function proxyEnvironment(port: number, credential: string): Record<string, string> {
   const proxy = `http://berth:${credential}@127.0.0.1:${port}`
@@ -76,5 +93,6 @@ export function proxyEnvironment(port: number, credential: string): Record<strin
     NODE_USE_ENV_PROXY: '1',
     // Otherwise it asks without the password first, every time.
     GIT_HTTP_PROXY_AUTHMETHOD: 'basic',
+    ...authorityEnvironment,
   }
 }

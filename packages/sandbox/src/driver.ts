@@ -75,6 +75,8 @@ export interface SandboxSpec {
   readonly env: Readonly<Record<string, string>>
   /** A prepared root file system (a directory on the host), or null for the host's `/usr` on a skeleton. */
   readonly image: string | null
+  /** Certificates (PEM) of authorities that programs in it trust beside those of the machine: they stand with them at `inside.authorities`. */
+  readonly authorities?: readonly string[]
 }
 
 export interface SandboxLimits {
@@ -123,6 +125,8 @@ export const inside = {
   /** The program that the runner starts for a session's files. Beside the runner's. */
   archiver: '/opt/berth/archiver.mjs',
   workspace: '/workspace',
+  /** Where most programs look for the authorities of TLS; the runner names it to the others. */
+  authorities: '/etc/ssl/certs/ca-certificates.crt',
   home: '/home',
   outputs: '/mnt/session/outputs',
   /** uid and gid of a sandbox's first session; further sessions take the next ones. */

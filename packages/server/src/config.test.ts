@@ -18,6 +18,7 @@ test('without anything, it runs on loopback with the scripted model', () => {
     upstreamSocket: undefined,
     egressDns: [],
     egressNetworks: [],
+    egressCaFile: undefined,
     upstreamConnectSeconds: 60,
     upstreamIdleSeconds: 600,
     checkpointsPerSession: 50,

@@ -97,6 +97,8 @@ export interface Config {
   readonly upstreamIdleSeconds: number
   readonly egressDns: readonly string[]
   readonly egressNetworks: readonly string[]
+  /** Absolute path. */
+  readonly egressCaFile: string | undefined
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
   readonly ports: {
@@ -151,6 +153,7 @@ export function loadConfig(sources: ConfigSources): Config {
     upstreamIdleSeconds: read('upstreamIdleSeconds', seconds) ?? Number(settings.upstreamIdleSeconds.default),
     egressDns: Object.freeze(read('egressDns', list(dnsServer)) ?? []),
     egressNetworks: Object.freeze(read('egressNetworks', list(network)) ?? []),
+    egressCaFile: read('egressCaFile', path),
     allowedHosts: Object.freeze(read('allowedHosts', list(hostName)) ?? []),
     allowedOrigins: Object.freeze(read('allowedOrigins', list(origin)) ?? []),
     ports: Object.freeze({

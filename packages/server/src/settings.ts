@@ -114,6 +114,14 @@ export const settings = {
       'Private networks (by commas, such as 10.1.0.0/16) that sandboxes may reach, by the names of allowed hosts.',
     secret: false,
   },
+  egressCaFile: {
+    env: 'BERTH_EGRESS_CA_FILE',
+    flag: '--egress-ca-file',
+    key: 'egress_ca_file',
+    default: 'none',
+    meaning: 'Certificates (PEM) of further authorities that hosts are judged by where secrets are sent to them.',
+    secret: false,
+  },
   allowedHosts: {
     env: 'BERTH_ALLOWED_HOSTS',
     flag: '--allowed-hosts',

@@ -21,6 +21,7 @@ export const noGateway: GatewayClient = {
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
   egress: () => Promise.resolve([]),
+  authority: () => Promise.resolve({ certificate: '' }),
 }
 
 /** List prices and no limits. */

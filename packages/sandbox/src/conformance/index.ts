@@ -1,4 +1,5 @@
 import { describe } from 'vitest'
+import { authorities } from './authorities.ts'
 import { capabilities } from './capabilities.ts'
 import type { DriverUnderTest } from './context.ts'
 import { epochs } from './epochs.ts'
@@ -23,6 +24,7 @@ export function describeSandboxDriver(name: string, test: DriverUnderTest): void
     idempotency(test)
     limits(test)
     isolation(test)
+    authorities(test)
     labels(test)
     faults(test)
     restart(test)

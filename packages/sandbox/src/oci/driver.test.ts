@@ -121,13 +121,15 @@ describe.skipIf(process.getuid?.() !== 0)('oci driver', () => {
     await writeFile(join(image, 'etc/resolv.conf'), 'nameserver 192.0.2.1')
     await writeFile(join(image, 'marker'), 'of the image')
     await using bench = await Bench.open(crun)
-    await using sandbox = await bench.sandbox({ image })
+    const authorities = ['-----BEGIN CERTIFICATE-----\nof the test\n-----END CERTIFICATE-----\n']
+    await using sandbox = await bench.sandbox({ image, authorities })
     const seen = await sandbox.probe.agent(() => {
       const fs = process.getBuiltinModule('node:fs')
       const written = fs.existsSync('/usr/bin/bash')
-      return [fs.readFileSync('/marker', 'utf8'), fs.readFileSync('/etc/resolv.conf', 'utf8'), String(written)]
+      const trusted = fs.readFileSync('/etc/ssl/certs/ca-certificates.crt', 'utf8').includes('of the test')
+      return [fs.readFileSync('/marker', 'utf8'), fs.readFileSync('/etc/resolv.conf', 'utf8'), written, trusted]
     })
-    expect(seen).toEqual(['of the image', '', 'false'])
+    expect(seen).toEqual(['of the image', '', false, true])
     await expect(
       sandbox.probe.runner(() => process.getBuiltinModule('node:fs').writeFileSync('/x', '')),
     ).rejects.toThrow('EROFS')

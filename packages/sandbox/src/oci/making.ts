@@ -84,7 +84,10 @@ async function writeConfig(making: Making, spec: SandboxSpec, at: { dir: string;
 /** What the root file system consists of: the skeleton, or an image with our mount points laid over it. */
 async function layersOf(making: Making, spec: SandboxSpec): Promise<string[]> {
   const { skeletons } = making.layout
-  return spec.image === null ? [await ensureSkeleton(skeletons)] : [await ensureMountPoints(skeletons), spec.image]
+  const { image, authorities = [] } = spec
+  return image === null
+    ? [await ensureSkeleton(skeletons, authorities)]
+    : [await ensureMountPoints(skeletons, authorities), image]
 }
 
 async function makeRunDir(run: string, uidBase: number): Promise<void> {

@@ -6,6 +6,7 @@ import {
   mkdir,
   mkdtemp,
   readdir,
+  readFile,
   readlink,
   rename,
   rm,
@@ -28,13 +29,8 @@ const fileMountPoints = ['/opt/berth/init', inside.node, inside.claude, inside.r
 )
 
 /** Files of the host by which programs find libraries, time zone rules and certificate authorities. Nothing about the host's users. */
-const copied = [
-  'etc/ld.so.cache',
-  'etc/ssl/openssl.cnf',
-  'etc/ssl/certs/ca-certificates.crt',
-  'etc/protocols',
-  'etc/services',
-]
+const copied = ['etc/ld.so.cache', 'etc/ssl/openssl.cnf', 'etc/protocols', 'etc/services']
+const authoritiesFile = inside.authorities.slice(1)
 const rootLinks = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32']
 
 /** Programs that ask for their user's name fail without one: the first session of a sandbox has it, and some that live there with it. */
@@ -60,21 +56,35 @@ const written: Readonly<Record<string, string>> = {
  * The root file system of a sandbox without an image: mount points and the few files of /etc that programs need, all owned by the
  * host's root. Built once per state of the host's files, named by it; returns its path.
  */
-export async function ensureSkeleton(dir: string): Promise<string> {
-  return ensureDirectory(join(dir, await hostFingerprint()), fill)
+export async function ensureSkeleton(dir: string, authorities: readonly string[]): Promise<string> {
+  const trusted = await trustedIn(authorities)
+  return ensureDirectory(join(dir, await hostFingerprint(trusted)), (root) => fill(root, trusted))
 }
 
-/** The layer that an image gets on top: mount points, and no way to resolve names. */
-export function ensureMountPoints(dir: string): Promise<string> {
+/** The layer that an image gets on top: mount points, no way to resolve names and, where there are any, authorities in place of its own. */
+export async function ensureMountPoints(dir: string, authorities: readonly string[]): Promise<string> {
+  const trusted = authorities.length === 0 ? undefined : await trustedIn(authorities)
   const state = createHash('sha256')
-    .update(JSON.stringify([mountPoints, fileMountPoints]))
+    .update(JSON.stringify([mountPoints, fileMountPoints, trusted]))
     .digest('hex')
     .slice(0, 16)
   return ensureDirectory(join(dir, `mount-points-${state}`), async (root) => {
     await makeMountPoints(root)
+    if (trusted !== undefined) await put(join(root, authoritiesFile), trusted)
     for (const name of ['etc/hosts', 'etc/resolv.conf', 'etc/nsswitch.conf'])
       await put(join(root, name), written[name] ?? '')
   })
+}
+
+/** The host's authorities and these. */
+async function trustedIn(authorities: readonly string[]): Promise<string> {
+  const ofHost = await readFile(inside.authorities, 'utf8').catch(() => '')
+  return (
+    [ofHost, ...authorities]
+      .map((text) => text.trim())
+      .filter((text) => text !== '')
+      .join('\n') + '\n'
+  )
 }
 
 /** Fills a directory aside and gives it its name when it is complete, unless it is there. Returns the path. */
@@ -94,10 +104,11 @@ async function ensureDirectory(path: string, fill: (draft: string) => Promise<vo
   return path
 }
 
-async function fill(root: string): Promise<void> {
+async function fill(root: string, trusted: string): Promise<void> {
   await makeMountPoints(root)
   for (const [name, text] of Object.entries(written)) await put(join(root, name), text)
   for (const name of copied) if (await exists(join('/', name))) await copyFile(join('/', name), join(root, name))
+  await put(join(root, authoritiesFile), trusted)
   for (const name of rootLinks) await copyLink(join('/', name), join(root, name))
   await copyLinks('/etc/alternatives', join(root, 'etc/alternatives'))
   await copyLinks('/etc/ssl/certs', join(root, 'etc/ssl/certs'))
@@ -131,8 +142,9 @@ async function copyLink(from: string, to: string): Promise<void> {
   if (own) await symlink(target, to)
 }
 
-async function hostFingerprint(): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([written, copied, mountPoints, fileMountPoints, rootLinks]))
+async function hostFingerprint(trusted: string): Promise<string> {
+  const ours = [written, copied, mountPoints, fileMountPoints, rootLinks, trusted]
+  const hash = createHash('sha256').update(JSON.stringify(ours))
   const names = [...copied, ...rootLinks, 'etc/alternatives', 'etc/ssl/certs']
   const stats = await Promise.all(names.map((name) => lstat(join('/', name)).catch(() => undefined)))
   stats.forEach((at, index) => hash.update(`${names[index]} ${at?.mtimeMs} ${at?.size}\n`))

@@ -25,6 +25,7 @@ const sandboxSpec = z.object({
   until: z.date(),
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name'), z.string().regex(/^[^\0]*$/)),
   image: z.string().nullable(),
+  authorities: z.array(z.string().regex(/^-----BEGIN CERTIFICATE-----\n/, 'must be certificates in PEM')).optional(),
 })
 
 /** Throws `invalid_request` naming the field. */

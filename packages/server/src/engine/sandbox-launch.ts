@@ -50,10 +50,11 @@ export class SandboxLaunch {
 
   /** For nobody yet, or a session. undefined: as above. */
   make(host: SandboxHost, what: Made, how: { origin: Origin; isNeeded(): boolean }): Promise<SandboxRef | undefined> {
-    const { driver } = this.#deps
+    const { driver, gateway } = this.#deps
     return this.#turns.pass(async () => {
       if (!how.isNeeded()) return undefined
-      const spec = this.#spec(host, what, await what.epoch())
+      const { certificate } = await gateway.authority()
+      const spec = { ...this.#spec(host, what, await what.epoch()), authorities: [certificate] }
       return how.origin === 'new' ? driver.create(spec) : driver.restart(spec)
     })
   }
