@@ -171,8 +171,8 @@ export const egressDecision = z.object({
   /** Grows with every decision of the gateway. */
   id: z.int(),
   at: z.string(),
-  /** `connect`: a tunnel; `http`: a request that the gateway reads. */
-  protocol: z.enum(['connect', 'http']),
+  /** `connect`: a tunnel; `http`: a request that the gateway reads; `mcp`: one to a remote MCP server. */
+  protocol: z.enum(['connect', 'http', 'mcp']),
   /** As asked for; null where that was no host. */
   host: z.string().nullable(),
   port: z.int().nullable(),

@@ -1,3 +1,5 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isIP } from 'node:net'
 import { BerthError } from '@berth/protocol/error'
@@ -13,10 +15,13 @@ export interface EgressConfig {
   readonly dnsServers: readonly string[]
   /** Private networks that sandboxes may reach by the names of hosts. */
   readonly openedNetworks: readonly string[]
+  /** Certificates of authorities that are believed beside those of the machine, in PEM; empty: none. */
+  readonly authorities: string
 }
 
 const DNS = 'BERTH_EGRESS_DNS'
 const NETWORKS = 'BERTH_EGRESS_NETWORKS'
+const CA_FILE = 'BERTH_EGRESS_CA_FILE'
 
 /** Throws `invalid_request` naming the variable. */
 export function readEgressConfig(env: Readonly<Record<string, string | undefined>>): EgressConfig {
@@ -38,7 +43,18 @@ export function readEgressConfig(env: Readonly<Record<string, string | undefined
       cause,
     })
   }
-  return { dnsServers, openedNetworks: networks }
+  return { dnsServers, openedNetworks: networks, authorities: readAuthorities(env[CA_FILE] ?? '') }
+}
+
+function readAuthorities(path: string): string {
+  if (path === '') return ''
+  try {
+    const text = readFileSync(path, 'utf8')
+    void new X509Certificate(text)
+    return text
+  } catch (cause) {
+    throw new BerthError('invalid_request', `${CA_FILE}: the file must hold certificates in PEM`, { cause })
+  }
 }
 
 interface Given {
