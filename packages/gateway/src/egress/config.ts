@@ -2,10 +2,12 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isIP } from 'node:net'
+import type { SecureContext } from 'node:tls'
 import { BerthError } from '@berth/protocol/error'
 import type { Logger } from '../logger.ts'
 import { addressRule, openedNetworks } from './addresses.ts'
 import type { Audit } from './audit.ts'
+import { openTrust } from './dial-tls.ts'
 import type { EgressParts } from './proxy.ts'
 import { openResolver } from './resolver.ts'
 
@@ -63,12 +65,13 @@ interface Given {
   readonly now: () => Date
 }
 
-export function egressParts(config: EgressConfig, given: Given): EgressParts {
+export function egressParts(config: EgressConfig, given: Given): EgressParts & { readonly ca: SecureContext } {
   const own = (): string[] =>
     Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address))
   return {
     ...given,
     resolver: openResolver(config.dnsServers),
+    ca: openTrust(config.authorities),
     mayDial: addressRule({ opened: config.openedNetworks, own }),
   }
 }

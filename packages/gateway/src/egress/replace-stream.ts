@@ -27,6 +27,11 @@ export function replaceAll(text: string, pairs: readonly Replacement[]): string 
   return replace(Buffer.from(text), pairs, true).ready.toString()
 }
 
+/** The same for the beginning of something; without what may be the beginning of an occurrence at its end. */
+export function replaceInBeginning(bytes: Buffer, pairs: readonly Replacement[]): Buffer {
+  return replace(bytes, pairs, false).ready
+}
+
 function replace(bytes: Buffer, pairs: readonly Replacement[], isLast: boolean): { ready: Buffer; rest: Buffer } {
   const parts: Buffer[] = []
   const next = pairs.map(([from]) => bytes.indexOf(from))
