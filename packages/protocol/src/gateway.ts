@@ -162,6 +162,7 @@ export const egressReasons = [
   'unresolved',
   'address',
   'server_name',
+  'certificate',
   'limit',
   'internal',
 ] as const

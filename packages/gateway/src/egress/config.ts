@@ -2,12 +2,11 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isIP } from 'node:net'
-import type { SecureContext } from 'node:tls'
 import { BerthError } from '@berth/protocol/error'
 import type { Logger } from '../logger.ts'
 import { addressRule, openedNetworks } from './addresses.ts'
 import type { Audit } from './audit.ts'
-import { openTrust } from './dial-tls.ts'
+import { openTrust, type Trust } from './dial-tls.ts'
 import type { EgressParts } from './proxy.ts'
 import { openResolver } from './resolver.ts'
 
@@ -17,8 +16,8 @@ export interface EgressConfig {
   readonly dnsServers: readonly string[]
   /** Private networks that sandboxes may reach by the names of hosts. */
   readonly openedNetworks: readonly string[]
-  /** Certificates of authorities that are believed beside those of the machine, in PEM; empty: none. */
-  readonly authorities: string
+  /** Certificates (PEM) of authorities of hosts, beside those that the machine knows. */
+  readonly authorities: string | undefined
 }
 
 const DNS = 'BERTH_EGRESS_DNS'
@@ -48,15 +47,16 @@ export function readEgressConfig(env: Readonly<Record<string, string | undefined
   return { dnsServers, openedNetworks: networks, authorities: readAuthorities(env[CA_FILE] ?? '') }
 }
 
-function readAuthorities(path: string): string {
-  if (path === '') return ''
+function readAuthorities(path: string): string | undefined {
+  if (path === '') return undefined
   try {
     const text = readFileSync(path, 'utf8')
-    void new X509Certificate(text)
-    return text
+    // Reads the first alone, and throws for anything else.
+    if (new X509Certificate(text).ca) return text
   } catch (cause) {
     throw new BerthError('invalid_request', `${CA_FILE}: the file must hold certificates in PEM`, { cause })
   }
+  throw new BerthError('invalid_request', `${CA_FILE}: its first certificate is not that of an authority`)
 }
 
 interface Given {
@@ -65,13 +65,14 @@ interface Given {
   readonly now: () => Date
 }
 
-export function egressParts(config: EgressConfig, given: Given): EgressParts & { readonly ca: SecureContext } {
+export function egressParts(config: EgressConfig, given: Given): EgressParts & { readonly trust: () => Trust } {
   const own = (): string[] =>
     Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address))
+  let trust: Trust | undefined
   return {
     ...given,
     resolver: openResolver(config.dnsServers),
-    ca: openTrust(config.authorities),
+    trust: () => (trust ??= openTrust(config.authorities)),
     mayDial: addressRule({ opened: config.openedNetworks, own }),
   }
 }

@@ -1,6 +1,5 @@
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
-import type { SecureContext } from 'node:tls'
-import { dialTls } from '../egress/dial-tls.ts'
+import { dialTls, type Trust } from '../egress/dial-tls.ts'
 import type { Place } from './place.ts'
 import { noConnection } from './refusal.ts'
 
@@ -19,7 +18,7 @@ export interface Question {
 export interface Way {
   /** Of the question's place, vetted. */
   readonly addresses: readonly string[]
-  readonly ca: SecureContext
+  readonly trust: Trust
   readonly signal: AbortSignal
   /** Until there is an answer, and then between two bytes of it. */
   readonly idleMs: number
@@ -56,7 +55,10 @@ export async function ask(question: Question, way: Way): Promise<Answered> {
     })
     const answered = answerOf(outgoing)
     outgoing.end(question.body)
-    return { incoming: await answered, [Symbol.dispose]: close }
+    const incoming = await answered
+    // Where nothing but the end of the connection ends the answer, a parser takes a reset for its end.
+    socket.prependOnceListener('error', (error) => incoming.destroy(error))
+    return { incoming, [Symbol.dispose]: close }
   } catch {
     close()
     throw noConnection(`${target.host}:${target.port} has not answered as HTTP`)
@@ -99,5 +101,6 @@ function answerOf(outgoing: ClientRequest): Promise<IncomingMessage> {
     resolve(incoming)
   })
   outgoing.on('error', reject)
+  outgoing.once('close', () => reject(new Error('the connection has closed')))
   return promise
 }

@@ -39,26 +39,16 @@ export function noConnection(message: string): McpRefusal {
 export function asMcpRefusal(error: unknown): McpRefusal | undefined {
   if (error instanceof McpRefusal) return error
   if (error instanceof Refusal) return new McpRefusal(error.status, 'limit', error.message)
-  return error instanceof EgressRefusal ? new McpRefusal(error.status, faultOf(error), error.message) : undefined
+  return error instanceof EgressRefusal
+    ? new McpRefusal(error.status, faults[error.reason] ?? 'refused', error.message)
+    : undefined
 }
 
-function faultOf({ reason }: EgressRefusal): McpFault {
-  switch (reason) {
-    case 'unreachable':
-    case 'unresolved':
-    case 'internal':
-      return 'connection'
-    case 'limit':
-      return 'limit'
-    case 'allowed':
-    case 'address':
-    case 'credential':
-    case 'host':
-    case 'malformed':
-    case 'method':
-    case 'port':
-    case 'server_name':
-    case 'upgrade':
-      return 'refused'
-  }
+/** All other reasons say that the session may not go there, or has not asked as it should. */
+const faults: Partial<Record<EgressRefusal['reason'], McpFault>> = {
+  unreachable: 'connection',
+  unresolved: 'connection',
+  certificate: 'connection',
+  internal: 'connection',
+  limit: 'limit',
 }

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { SecureContext } from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import { BodyBudget, readBody } from '../body.ts'
+import type { Trust } from '../egress/dial-tls.ts'
 import { untilClosed } from '../egress/forward-http.ts'
 import { type Passage, type PassageLimits, Passages } from '../egress/passage.ts'
 import type { Target } from '../egress/policy.ts'
@@ -23,7 +23,7 @@ export interface McpLimits extends PassageLimits, AnswerLimits {}
 export interface McpParts extends WayOutParts {
   readonly vaults: Vaults
   readonly tokens: BearerTokens
-  readonly ca: SecureContext
+  readonly trust: () => Trust
   /** Of all sessions together. */
   readonly bodies: BodyBudget
   readonly logger: Logger
@@ -106,7 +106,8 @@ export class McpRequests {
     })
     server.maxHeadersCount = 0
     server.maxConnections = MAX_CONNECTIONS
-    server.timeout = this.#limits.idleMs
+    // Longer than a server may take, which is to be told in an answer.
+    server.timeout = 2 * this.#limits.idleMs + 60_000
     server.on('request', (request, response) => void this.#serve(request, response))
     server.on('connect', (_request, client) => client.end(bare(new McpRefusal(405, 'refused', 'this is no proxy'))))
     server.on('clientError', (error: NodeJS.ErrnoException, client: Duplex) => {
@@ -156,7 +157,12 @@ export class McpRequests {
     const { method = '' } = request
     const question = { place, method, headers: toServer(request), body: method === 'POST' ? body.bytes : undefined }
     const { signal } = passage
-    const sent = await this.#ask(question, { addresses, ca: this.#parts.ca, signal, idleMs: this.#limits.idleMs })
+    const sent = await this.#ask(question, {
+      addresses,
+      trust: this.#parts.trust(),
+      signal,
+      idleMs: this.#limits.idleMs,
+    })
     using answered = sent.answered
     const { host } = place.target
     const status = answered.incoming.statusCode ?? 0
@@ -194,7 +200,12 @@ export class McpRequests {
   async #toRefusal(error: unknown, passage: Passage | undefined): Promise<McpRefusal> {
     if (passage?.signal.aborted === true) return new McpRefusal(503, 'connection', 'the connection was cut')
     const asked = { protocol: 'mcp' as const, target: passage?.target }
-    if (error instanceof EgressRefusal && !error.isOnRecord && error.reason !== 'unreachable') {
+    if (
+      error instanceof EgressRefusal &&
+      !error.isOnRecord &&
+      error.reason !== 'unreachable' &&
+      error.reason !== 'certificate'
+    ) {
       await this.#way.refuse(asked, error)
     }
     const refusal = asMcpRefusal(error)

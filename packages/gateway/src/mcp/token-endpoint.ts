@@ -1,6 +1,6 @@
-import type { SecureContext } from 'node:tls'
 import type { McpCredential } from '@berth/protocol/gateway-vault'
 import { z } from 'zod'
+import type { Trust } from '../egress/dial-tls.ts'
 import type { Replacement } from '../egress/replace-stream.ts'
 import { vettedAddresses, type WayOutParts } from '../egress/way-out.ts'
 import { ask } from './ask.ts'
@@ -10,7 +10,7 @@ import { asMcpRefusal } from './refusal.ts'
 import { redactions } from './scrub.ts'
 
 /** What it takes to go where no session's policy applies: public addresses alone, and certificates that are checked. */
-export type Reach = Pick<WayOutParts, 'resolver' | 'mayDial'> & { readonly ca: SecureContext }
+export type Reach = Pick<WayOutParts, 'resolver' | 'mayDial'> & { readonly trust: () => Trust }
 
 export type RefreshTerms = NonNullable<Extract<McpCredential, { type: 'mcp_oauth' }>['refresh']>
 
@@ -55,7 +55,7 @@ export async function refresh(
   }
   try {
     const addresses = await vettedAddresses(reach, place.target)
-    using answered = await ask(question, { addresses, ca: reach.ca, signal, idleMs: 15_000 })
+    using answered = await ask(question, { addresses, trust: reach.trust(), signal, idleMs: 15_000 })
     return judge(await readShort(answered.incoming), { host: place.target.host, terms, secrets })
   } catch (error) {
     const why = asMcpRefusal(error)?.message ?? 'the token endpoint cannot be asked'
