@@ -20,7 +20,7 @@ import {
   usageQuestion,
   type UsageQuestion,
 } from './gateway.ts'
-import { gatewayVault, type GatewayVault } from './gateway-vault.ts'
+import { credentialValidation, type CredentialValidation, gatewayVault, type GatewayVault } from './gateway-vault.ts'
 
 /**
  * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
@@ -42,6 +42,8 @@ export interface GatewayClient {
   removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
   /** By which sandboxes know the gateway when it speaks for a host. */
   authority(signal?: AbortSignal): Promise<Authority>
+  /** Tries an OAuth credential at its MCP server. `timeout` when that takes too long. */
+  validateCredential(vaultId: string, credentialId: string, signal?: AbortSignal): Promise<CredentialValidation>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
 }
@@ -83,6 +85,10 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
       void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),
     removeVault: async (id, signal) => void (await call('DELETE', `/vaults/${encodeURIComponent(id)}`, { signal })),
     authority: async (signal) => authority.parse(await call('GET', '/authority', { signal })),
+    validateCredential: async (vaultId, credentialId, signal) => {
+      const path = `/vaults/${encodeURIComponent(vaultId)}/credentials/${encodeURIComponent(credentialId)}/validate`
+      return credentialValidation.parse(await call('POST', path, { signal }))
+    },
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

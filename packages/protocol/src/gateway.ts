@@ -10,6 +10,7 @@
  *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
  *   PUT    /vaults/{id}                GatewayVault → 204   holds for the next request of every session that has it; idempotent
  *   DELETE /vaults/{id}                → 204                idempotent
+ *   POST   /vaults/{id}/credentials/{cid}/validate → CredentialValidation   `not_found` for one that it does not have
  *   GET    /authority                  → Authority         the certificate of the authority that the gateway ends TLS with
  *   POST   /shutdown                   → 202                stop listening, let running requests end (at most 10 s), exit 0
  */
@@ -173,8 +174,11 @@ export const egressDecision = z.object({
   /** Grows with every decision of the gateway. */
   id: z.int(),
   at: z.string(),
-  /** `connect`: a tunnel; `http`: a request that the gateway reads; `tls`: one that it reads inside of a tunnel whose TLS ends in it. */
-  protocol: z.enum(['connect', 'http', 'tls']),
+  /**
+   * `connect`: a tunnel; `http`: a request that the gateway reads; `tls`: one that it reads inside of a tunnel whose TLS ends in it; `mcp`: one
+   * to a remote MCP server.
+   */
+  protocol: z.enum(['connect', 'http', 'tls', 'mcp']),
   /** As asked for; null where that was no host. */
   host: z.string().nullable(),
   port: z.int().nullable(),

@@ -69,14 +69,14 @@ interface Given {
   readonly now: () => Date
 }
 
-export function egressParts(config: EgressConfig, given: Given): EgressParts {
+export function egressParts(config: EgressConfig, given: Given): EgressParts & { readonly trust: () => Trust } {
   const own = (): string[] =>
     Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address))
   let trust: Trust | undefined
   return {
     ...given,
-    trust: () => (trust ??= openTrust(config.authorities)),
     resolver: openResolver(config.dnsServers),
+    trust: () => (trust ??= openTrust(config.authorities)),
     mayDial: addressRule({ opened: config.openedNetworks, own }),
   }
 }

@@ -1,4 +1,3 @@
-import type { HostSecret } from './session-secrets.ts'
 import type { Replacement } from './replacer.ts'
 
 /** Shorter ones stand everywhere. */
@@ -6,6 +5,13 @@ const MIN_SECRET = 4
 const MIN_ENCODED = 8
 
 type Form = (text: string) => string
+
+export interface Shown {
+  readonly name: string
+  readonly value: string
+  /** Stands for it. */
+  readonly placeholder: string
+}
 
 const asIs: Form = (text) => text
 const inJson: Form = (text) => JSON.stringify(text).slice(1, -1)
@@ -29,8 +35,8 @@ export function formFor(contentType: string | undefined): Form {
   return type === 'application/x-www-form-urlencoded' ? inForm : asIs
 }
 
-/** By which a secret becomes its placeholder again, in the forms in which answers show what they were sent. */
-export function backwards(secrets: readonly HostSecret[]): Replacement[] {
+/** By which a secret becomes what may be shown in its place, in the forms in which answers show what they were sent. */
+export function backwards(secrets: readonly Shown[]): Replacement[] {
   const found = new Map<string, Replacement>()
   for (const { name, value, placeholder } of secrets) {
     if (value.length < MIN_SECRET) continue

@@ -47,7 +47,8 @@ export class Replacer {
       at = place + replacement.from.length
       if (at > open) open = this.#openEnd(bytes, at)
     }
-    this.#held = bytes.subarray(open)
+    // A copy, so that a few bytes do not keep a whole chunk in memory.
+    this.#held = Buffer.from(bytes.subarray(open))
     parts.push(bytes.subarray(at, open))
     return parts.length === 1 ? (parts[0] ?? bytes) : Buffer.concat(parts)
   }
@@ -80,6 +81,10 @@ export class Replacer {
 export function replaceIn(bytes: Buffer, replacements: readonly Replacement[]): { bytes: Buffer; found: Set<string> } {
   const replacer = new Replacer(replacements)
   return { bytes: Buffer.concat([replacer.push(bytes), replacer.end()]), found: replacer.found }
+}
+
+export function replaceInText(text: string, replacements: readonly Replacement[]): string {
+  return replaceIn(Buffer.from(text), replacements).bytes.toString()
 }
 
 export function replacing(replacements: readonly Replacement[]): Transform {
