@@ -117,7 +117,7 @@ describe('a server that answers with the token', () => {
     world.hosts.answer('mcp.test', (response) => void response.end(`before ${text} after`))
     const answer = await world.post()
     expect(answer.text).not.toContain('canary')
-    expect(answer.text).toMatch(/^before .*\[redacted\].* after$/)
+    expect(answer.text).toMatch(/^before .*redacted.* after$/)
   })
 
   test('in chunks of single bytes: it does not come back, and the events do', async () => {
