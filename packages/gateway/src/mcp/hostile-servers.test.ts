@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { bearer } from '../fixture/mcp-credentials.ts'
-import { hostsAddress, json, type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { hostsAddress, json } from '../fixture/tls-hosts.ts'
 
 const names = ['mcp.test', 'loop.test', 'private.test', 'mixed.test', 'foreign.test', 'nowhere.test']
 const zone: Readonly<Record<string, readonly string[]>> = {

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { McpCredential } from '@berth/protocol/gateway-vault'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { oauth, type OauthGiven } from '../fixture/mcp-credentials.ts'
-import { type HostAnswer, hostsAddress, json, type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type HostAnswer, hostsAddress, json } from '../fixture/tls-hosts.ts'
 
 let world: McpWorld
 /** Tokens that the MCP server takes. */
