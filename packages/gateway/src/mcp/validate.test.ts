@@ -1,16 +1,17 @@
 import type { CredentialValidation, GatewayVault } from '@berth/protocol/gateway-vault'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { bearer, oauth } from '../fixture/mcp-credentials.ts'
 import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
 import { hostsAddress, json } from '../fixture/tls-hosts.ts'
 import { validateCredential } from './validate.ts'
 
 let world: McpWorld
-beforeEach(async () => {
+beforeAll(async () => {
   const zone = (name: string) => [name === 'inside.test' ? '127.0.0.1' : hostsAddress]
   world = await openMcpWorld({ names: ['mcp.test', 'auth.test', 'inside.test'], zone })
 })
-afterEach(() => world[Symbol.asyncDispose]())
+afterAll(() => world[Symbol.asyncDispose]())
+beforeEach(() => void (world.hosts.received.length = 0))
 
 async function validate(credential: GatewayVault['credentials'][number]): Promise<CredentialValidation> {
   await world.vaults.put('v1', { workspace_id: 'ws', credentials: [credential] })
@@ -19,9 +20,13 @@ async function validate(credential: GatewayVault['credentials'][number]): Promis
   const parts = { tokens: world.parts.tokens, reach: world.parts, version: '1.0.0' }
   return await validateCredential(parts, { ...held, credential: held.credential })
 }
+let version = 0
 const static_bearer = (url = serverUrl) => bearer({ sealing: world.sealing }, url, 'canary-access')
 const mcp_oauth = (given: Partial<Parameters<typeof oauth>[1]> = {}) =>
-  oauth({ sealing: world.sealing }, { url: serverUrl, access: 'canary-access', refresh: 'canary-refresh', ...given })
+  oauth(
+    { sealing: world.sealing, version: ++version },
+    { url: serverUrl, access: 'canary-access', refresh: 'canary-refresh', ...given },
+  )
 const nothing = { mcp_probe: null, refresh: null }
 const probed = (http_response: object | null) => ({ method: 'initialize', http_response })
 
