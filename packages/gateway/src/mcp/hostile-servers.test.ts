@@ -119,6 +119,8 @@ test.each([
   ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
   ['a bare line feed', 'HTTP/1.1 200 OK\nContent-Length: 0\n\n'],
   ['a large head', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`],
+  ['no status', 'HTTP/1.1 999 Fine\r\nContent-Length: 0\r\n\r\n'],
+  ['a status of an interim answer at most', 'HTTP/1.1 099 Fine\r\nContent-Length: 0\r\n\r\n'],
   ['a cut head', 'HTTP/1.1 200 OK\r\nContent-'],
 ])('%s is no answer', async (_name, bytes) => {
   world.hosts.answer('mcp.test', (response) => void response.socket?.end(bytes))

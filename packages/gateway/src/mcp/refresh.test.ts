@@ -243,6 +243,24 @@ test.each([
   expect(world.hosts.received).toEqual([])
 })
 
+test('a session that ends does not wait for a token endpoint, whose answer is kept all the same', async () => {
+  await give({ expires_at: PAST })
+  const release = Promise.withResolvers<void>()
+  const answer = rotating()
+  world.hosts.answer('auth.test', async (response, received) => {
+    await release.promise
+    await answer(response, received)
+  })
+  const cut = post()
+  await expect.poll(() => of('auth.test').length).toBe(1)
+  world.change({ servers: [] })
+  expect(await cut).toMatchObject({ status: 503, fault: 'connection' })
+  world.change({})
+  release.resolve()
+  expect(await post()).toMatchObject({ status: 200 })
+  expect(of('auth.test')).toHaveLength(1)
+})
+
 test('a client that goes does not end the refresh that others wait for', async () => {
   await give({ expires_at: PAST })
   const release = Promise.withResolvers<void>()
