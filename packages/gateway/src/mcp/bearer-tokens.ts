@@ -24,7 +24,7 @@ const REST_MS = 30_000
 
 interface Failure {
   readonly place: InForce
-  readonly until: number
+  readonly at: number
   readonly why: string
 }
 
@@ -127,16 +127,22 @@ export class BearerTokens implements AsyncDisposable {
     return this.#parts.now().getTime()
   }
 
+  /** Not what lies ahead: then the clock has been put back. */
+  #isRecent(at: number): boolean {
+    const since = this.#now() - at
+    return since >= 0 && since < REST_MS
+  }
+
   /** Not one that was just given: if it is refused or has ended already, so would the next one. */
   #canRenew({ credential }: HeldOauth, { refresh_token, renewed_at }: OauthSecrets): boolean {
-    const isFresh = renewed_at !== undefined && this.#now() - Date.parse(renewed_at) < REST_MS
+    const isFresh = renewed_at !== undefined && this.#isRecent(Date.parse(renewed_at))
     return credential.refresh !== null && refresh_token !== null && !isFresh
   }
 
   /** Answers why it came to nothing. */
   async #renew(held: HeldOauth): Promise<string | undefined> {
     const failure = this.#failures.get(keyOf(held))
-    if (failure !== undefined && failure.until > this.#now()) return failure.why
+    if (failure !== undefined && this.#isRecent(failure.at)) return failure.why
     const refreshed = await this.refresh(held)
     if (refreshed === undefined) return 'the credential has no refresh token'
     if (refreshed.status !== 'succeeded') return refreshed.why
@@ -152,8 +158,7 @@ export class BearerTokens implements AsyncDisposable {
     const refreshed = await refresh(this.#parts.reach, { terms, secrets, signal })
     if (refreshed.status !== 'succeeded') {
       this.#parts.logger.warn({ credential: id, why: refreshed.why }, 'a token could not be refreshed')
-      const until = this.#now() + REST_MS
-      this.#failures.set(keyOf(held), { place: placeOf(held), until, why: refreshed.why })
+      this.#failures.set(keyOf(held), { place: placeOf(held), at: this.#now(), why: refreshed.why })
       return refreshed
     }
     this.#failures.delete(keyOf(held))

@@ -187,6 +187,7 @@ describe('a refresh that fails', () => {
     world.advance(31_000)
     world.hosts.answer('auth.test', rotating())
     expect(await post()).toMatchObject({ status: 200 })
+    expect(of('auth.test')).toHaveLength(2)
   })
 
   test('does not stand in the way of a token that has not ended', async () => {
@@ -223,6 +224,22 @@ test('a server that refuses every token does not get the token endpoint asked fo
   expect(await post()).toMatchObject(authentication)
   expect(await post()).toMatchObject(authentication)
   expect(of('auth.test')).toHaveLength(1)
+})
+
+test('a clock that is put back does not keep a token from being refreshed', async () => {
+  await give({ expires_at: PAST })
+  world.hosts.answer('auth.test', rotating({}))
+  expect(await post()).toMatchObject({ status: 200 })
+  good.clear()
+  expect(await post()).toMatchObject(authentication)
+  world.advance(-86_400_000)
+  expect(await post()).toMatchObject({ status: 200 })
+  world.hosts.answer('auth.test', json({}, 500))
+  await give({ expires_at: PAST })
+  expect(await post()).toMatchObject(authentication)
+  world.advance(-86_400_000)
+  world.hosts.answer('auth.test', rotating())
+  expect(await post()).toMatchObject({ status: 200 })
 })
 
 test('so does one whose tokens have ended when they are given', async () => {
