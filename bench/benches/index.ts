@@ -13,6 +13,7 @@ import { memory } from './memory.ts'
 import { recovery } from './recovery.ts'
 import { resume } from './resume.ts'
 import { sandboxStart } from './sandbox-start.ts'
+import { secrets } from './secrets.ts'
 import { secondTurn } from './second-turn.ts'
 import { subscribers } from './subscribers.ts'
 import { warm } from './warm.ts'
@@ -27,6 +28,7 @@ export const benches: readonly Bench[] = [
   memory,
   gateway,
   egress,
+  secrets,
   subscribers,
   adoption,
   recovery,

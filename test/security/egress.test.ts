@@ -1,26 +1,26 @@
-import { execFile } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:https'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { controlSocket } from '@berth/gateway'
 import { pageOf } from '@berth/protocol/api/page'
 import { egressDecision, type EgressDecision } from '@berth/protocol/api/egress'
+import { sessionRoute } from '@berth/protocol/gateway'
+import { openGatewayClient } from '@berth/protocol/gateway-client'
+import { Sealing } from '@berth/protocol/sealing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { WebSocketServer } from 'ws'
-import { z } from 'zod'
 import { makeCertificates } from '../../packages/gateway/src/fixture/certificates.ts'
 import { ownLoopback, startWebHost, type WebHost } from '../../packages/gateway/src/fixture/egress-world.ts'
+import { sealedVault } from '../../packages/gateway/src/fixture/sealed-vault.ts'
 import { startStubDns, type StubDns } from '../../packages/gateway/src/fixture/stub-dns.ts'
 import { tool } from '../harness/message.ts'
 import { onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
+import { secret, startProgramHost } from './program-host.ts'
 
-const run = promisify(execFile)
-const allowed = ['allowed.test', 'git.allowed.test', 'packages.allowed.test']
+const allowed = ['allowed.test', 'git.allowed.test', 'packages.allowed.test', 'bound.test']
+const placeholder = 'berth_placeholder_of_the_test'
 
 let held: AsyncDisposableStack
 let berth: TestBerth
@@ -28,18 +28,27 @@ let dns: StubDns
 /** Stands for every host that nobody allowed. */
 let refusedHost: WebHost
 let id: string
+const key = randomBytes(32)
 
 beforeAll(async () => {
   await using opened = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'eg-'))
   opened.defer(() => rm(dir, { recursive: true }))
   const certificates = await makeCertificates(dir, [...allowed, 'refused.test'])
-  opened.use(await serve(dir, certificates, ownLoopback(1)))
+  opened.use(await startProgramHost(dir, certificates, ownLoopback(1)))
   refusedHost = opened.use(await startWebHost(ownLoopback(2), certificates))
   dns = opened.use(await startStubDns((name) => [ownLoopback(allowed.includes(name) ? 1 : 2)]))
-  const networks = [ownLoopback(1), ownLoopback(2)].join(',')
-  berth = opened.use(await startTestBerth({ env: { BERTH_EGRESS_DNS: dns.server, BERTH_EGRESS_NETWORKS: networks } }))
-  const networking = { type: 'limited' as const, allowed_hosts: ['allowed.test', '*.allowed.test'] }
+  const env: Record<string, string> = {
+    BERTH_EGRESS_DNS: dns.server,
+    BERTH_EGRESS_NETWORKS: [ownLoopback(1), ownLoopback(2)].join(','),
+    BERTH_EGRESS_CA_FILE: certificates.ca,
+  }
+  const prepare = async (dataDir: string): Promise<void> => {
+    env['BERTH_VAULT_KEY_FILE'] = join(dataDir, 'vault.key')
+    await writeFile(env['BERTH_VAULT_KEY_FILE'], key.toString('base64'), { mode: 0o600 })
+  }
+  berth = opened.use(await startTestBerth({ env, prepare }))
+  const networking = { type: 'limited' as const, allowed_hosts: ['allowed.test', '*.allowed.test', 'bound.test'] }
   const environment = await berth.createEnvironment({ config: { type: 'cloud', networking } })
   ;({ id } = await berth.createSession({ environment_id: environment.id }))
   const ca = await readFile(certificates.ca, 'utf8')
@@ -47,75 +56,6 @@ beforeAll(async () => {
   held = opened.move()
 }, 120_000)
 afterAll(() => held.disposeAsync())
-
-/** What an allowed host has: pages, a git repository, a package of npm and one of pip, a WebSocket that echoes. */
-async function serve(
-  dir: string,
-  { key, cert }: { key: string; cert: string },
-  address: string,
-): Promise<AsyncDisposable> {
-  const packages = await makePackages(dir)
-  await run('sh', [
-    '-c',
-    `
-    git init -q -b main ${dir}/work && cd ${dir}/work && echo cloned > file &&
-    git -c user.name=t -c user.email=t@test add file && git -c user.name=t -c user.email=t@test commit -qm one &&
-    git clone -q --bare ${dir}/work ${dir}/repository.git && cd ${dir}/repository.git && git update-server-info`,
-  ])
-  const server = createServer({ key, cert }, (request, response) => void answer(dir, packages, request, response))
-  const sockets = new WebSocketServer({ server })
-  sockets.on('connection', (socket) =>
-    socket.on('message', (data) =>
-      socket.send(Buffer.concat([Buffer.from('echo '), z.instanceof(Buffer).parse(data)]), { binary: false }),
-    ),
-  )
-  server.listen(443, address)
-  await once(server, 'listening')
-  return {
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets.clients) socket.terminate()
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
-  }
-}
-
-type Pages = Readonly<Record<string, string | Buffer>>
-
-async function answer(dir: string, packages: Pages, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = new URL(request.url ?? '/', 'https://host').pathname
-  const page = packages[path]
-  const file = path.startsWith('/repository.git/') ? await readFile(join(dir, path)).catch(() => undefined) : undefined
-  const body = page ?? file ?? (path === '/page' ? `page of ${request.headers.host}` : undefined)
-  response.writeHead(body === undefined ? 404 : 200, path.startsWith('/simple/') ? { 'content-type': 'text/html' } : {})
-  response.end(body)
-}
-
-/** A wheel is a zip file; Python makes one. */
-async function makePackages(dir: string): Promise<Pages> {
-  const wheel = 'thing-1.0-py3-none-any.whl'
-  await mkdir(join(dir, 'pip'))
-  await writeFile(
-    join(dir, 'make.py'),
-    `
-import zipfile
-with zipfile.ZipFile('${dir}/pip/${wheel}', 'w') as z:
-    z.writestr('thing.py', '')
-    z.writestr('thing-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: thing\\nVersion: 1.0\\n')
-    z.writestr('thing-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-    z.writestr('thing-1.0.dist-info/RECORD', '')
-`,
-  )
-  await run('/usr/bin/python3', [join(dir, 'make.py')])
-  const version = { name: 'thing', version: '1.2.3', dist: { tarball: 'https://packages.allowed.test/thing.tgz' } }
-  return {
-    '/simple/thing/': `<a href="/${wheel}">${wheel}</a>`,
-    [`/${wheel}`]: await readFile(join(dir, 'pip', wheel)),
-    '/thing': JSON.stringify({ name: 'thing', 'dist-tags': { latest: '1.2.3' }, versions: { '1.2.3': version } }),
-  }
-}
 
 /** What a shell in the sandbox makes of it. */
 async function shell(command: string): Promise<string> {
@@ -148,7 +88,7 @@ const programs: Readonly<Record<string, (host: string) => [command: string, succ
     '1.2.3',
   ],
   pip: (host) => [
-    `/usr/bin/python3 -m pip download --no-deps --retries 0 --cert ca.pem -i https://${host}/simple/ -d p thing >p.log 2>&1; ls p/*.whl`,
+    `REQUESTS_CA_BUNDLE=ca.pem /usr/bin/python3 -m pip download --no-deps --retries 0 -i https://${host}/simple/ -d p thing >p.log 2>&1; ls p/*.whl`,
     'thing-1.0-py3-none-any.whl',
   ],
   fetch: (host) => [
@@ -230,3 +170,69 @@ test('while the gateway is down nothing leaves, and afterwards the policy is the
   expect(refusedHost.connections()).toBe(0)
   expect((await berth.traces.gateway())?.pid).not.toBe(before)
 }, 120_000)
+
+/** The session has a secret for `bound.test` from its next connection on. */
+async function giveSecret(): Promise<void> {
+  const gateway = openGatewayClient(controlSocket(join(berth.dir, 'gateway')))
+  const file = join(berth.dir, 'gateway/sessions', `${id}.json`)
+  const route = sessionRoute.parse(JSON.parse(await readFile(file, 'utf8')))
+  if (route.egress === undefined) throw new Error('the session has no way out')
+  const place = { vaultId: 'vlt_test', workspaceId: route.workspace_id }
+  const variable = { name: 'TOKEN', value: secret, hosts: ['bound.test'] }
+  await gateway.putVault(place.vaultId, sealedVault(new Sealing(key), place, [variable]))
+  const placeholders = [{ secret_name: 'TOKEN', placeholder }]
+  await gateway.route(id, { ...route, vaults: [place.vaultId], egress: { ...route.egress, placeholders } })
+}
+
+/** With what stands for the secret, and nothing said about authorities. */
+const boundPrograms: Readonly<Record<string, [command: string, success: string]>> = {
+  curl: [`curl -sS -H 'Authorization: Bearer ${placeholder}' https://bound.test/page`, 'page of bound.test'],
+  git: [`rm -rf c; git clone -q https://agent:${placeholder}@bound.test/repository.git c; cat c/file`, 'cloned'],
+  npm: [
+    `npm view thing version --registry https://bound.test/ --//bound.test/:_authToken=${placeholder} --fetch-retries 0`,
+    '1.2.3',
+  ],
+  pip: [
+    `rm -rf p; /usr/bin/python3 -m pip download --no-deps --retries 0 -i https://agent:${placeholder}@bound.test/simple/ -d p thing >p.log 2>&1; ls p/*.whl`,
+    'thing-1.0-py3-none-any.whl',
+  ],
+  fetch: [
+    `/opt/berth/node -e "fetch('https://bound.test/page', { headers: { authorization: 'Bearer ${placeholder}' } }).then((page) => page.text()).then(console.log)"`,
+    'page of bound.test',
+  ],
+  websocket: [
+    `/opt/berth/node -e "const socket = new WebSocket('wss://bound.test/', { headers: { authorization: 'Bearer ${placeholder}' } })
+socket.onopen = () => socket.send('hello')
+socket.onmessage = ({ data }) => { console.log(data); process.exit() }
+socket.onerror = () => { console.log('no socket'); process.exit() }"`,
+    'echo hello',
+  ],
+}
+
+test('programs use a secret that they do not have, at its host alone, without being configured', async () => {
+  const header = `-H 'Authorization: Bearer ${placeholder}'`
+  // As long as nobody has given it one, it is a word like any other.
+  expect(await shell(`curl -sS -o page -w '%{http_code}' --cacert ca.pem ${header} https://bound.test/page`)).toContain(
+    '401',
+  )
+  await giveSecret()
+  const script = Object.values(boundPrograms).map(([command]) => `${command} 2>&1; echo ---`)
+  const said = (await shell(script.join('\n'))).split('---')
+  for (const [index, [name, [, success]]] of Object.entries(boundPrograms).entries())
+    expect(`${name}: ${said[index]}`).toContain(success)
+  const [atHost = '', atOther = '', inside = ''] = (
+    await shell(`curl -sS ${header} https://bound.test/said; echo ---
+    curl -sS --cacert ca.pem ${header} https://allowed.test/said; echo ---
+    grep -c 'BEGIN CERT' $CURL_CA_BUNDLE; grep -c 'PRIVATE' $CURL_CA_BUNDLE; grep -rl 'canary-[5]f0c' /workspace "$HOME" /tmp /run/berth 2>/dev/null; env`)
+  ).split('---')
+  expect(atHost).toContain(`Bearer ${placeholder}`)
+  expect(atOther).toContain(`Bearer ${placeholder}`)
+  expect(inside).toMatch(/^\s*\d{2,}\s+0\s/)
+  expect([...said, atHost, atOther, inside].join()).not.toContain(secret)
+  const { data } = await decisions('?limit=1000')
+  const used = data.filter(({ credentials }) => credentials.length > 0)
+  expect(new Set(used.map(({ protocol, host, credentials }) => `${protocol} ${host} ${credentials.join()}`))).toEqual(
+    new Set(['tls bound.test TOKEN']),
+  )
+  expect(used.length).toBeGreaterThanOrEqual(Object.keys(boundPrograms).length)
+}, 240_000)

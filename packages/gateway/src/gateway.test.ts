@@ -125,10 +125,13 @@ describe('life and death', () => {
     const b = await routed(first, 'b')
     await expect(runGateway(state, env)).rejects.toThrow(/exit 3: .*another gateway/)
     expect((await call({ socket: a })).status).toBe(200)
+    const authority = await first.client.authority()
+    expect(authority.certificate).toMatch(/^-----BEGIN CERTIFICATE-----\n/)
     await first.kill('SIGKILL')
     await expect(call({ socket: a })).rejects.toThrow('ECONNREFUSED')
     await using second = await runGateway(state, env)
     expect((await second.client.health()).sessions).toBe(2)
+    expect(await second.client.authority()).toEqual(authority)
     expect((await Promise.all([call({ socket: a }), call({ socket: b })])).map(({ status }) => status)).toEqual([
       200, 200,
     ])
@@ -260,6 +263,10 @@ describe('life and death', () => {
     const wrong = runGateway(state, { ...env, ANTHROPIC_API_KEY: 'secret key' })
     await expect(wrong).rejects.toThrow(/exit 1: .*ANTHROPIC_API_KEY/)
     await expect(wrong).rejects.not.toThrow(/secret/)
+    for (const file of ['/no/such/file', '/etc/passwd']) {
+      const named = runGateway(state, { ...env, BERTH_EGRESS_CA_FILE: file })
+      await expect(named).rejects.toThrow(/exit 1: .*BERTH_EGRESS_CA_FILE/)
+    }
   })
 })
 
