@@ -129,16 +129,22 @@ export function limits(test: DriverUnderTest): void {
       expect(raised).not.toBe(0)
     })
 
-    promise(test, 'writes no core files', async () => {
+    promise(test, 'writes no core files, and has no program of the host started for one', async () => {
       await using bench = await Bench.open(test)
       await using sandbox = await bench.sandbox()
-      const core = await sandbox.probe.agent(() => {
+      const crash = (limit: string) => {
         const { spawnSync } = process.getBuiltinModule('node:child_process')
-        const died = spawnSync('/bin/sh', ['-c', 'ulimit -c; kill -SEGV $$'], { cwd: '/workspace' })
+        const script = `${limit}; grep -o 'core.*[0-9]' /proc/self/limits; kill -SEGV $$`
+        const died = spawnSync('/bin/sh', ['-c', script], { cwd: '/workspace' })
         const files = process.getBuiltinModule('node:fs').readdirSync('/workspace')
-        return { limit: died.stdout.toString(), signal: died.signal, files }
-      })
-      expect(core).toEqual({ limit: '0\n', signal: 'SIGSEGV', files: [] })
+        return { limit: died.stdout.toString().split(/\s+/).slice(3, 5), signal: died.signal, files }
+      }
+      // 1, and not 0, is what keeps the kernel from giving the core to a program.
+      const wanted = { limit: ['1', '1'], signal: 'SIGSEGV', files: [] }
+      for (const limit of ['true', 'ulimit -c 0', 'ulimit -S -c 0', 'ulimit -H -c 0', 'ulimit -c unlimited']) {
+        expect(await sandbox.probe.agent(crash, limit)).toEqual(wanted)
+        expect(await sandbox.probe.runner(crash, limit)).toEqual(wanted)
+      }
     })
   })
 }
