@@ -40,7 +40,7 @@ const hostile = `
   for name in git tar sh node rg find; do printf '#!/bin/sh\\ntouch /tmp/${MARK}-ran\\n' > $name; chmod 755 $name; done
   mkdir -p ${MARK}-dir/deep .git/hooks; echo x > ${MARK}-dir/deep/${MARK}-file; cp git .git/hooks/post-checkout
   printf '[core]\\n\\tfsmonitor = "touch /tmp/${MARK}-ran"\\n' > .git/config
-  ln -s ${'$1'} ${MARK}-out; ln -s / ${MARK}-root; ln -s /proc/self/environ ${MARK}-environ; ln -s ../../../../../../../.. ${MARK}-up
+  ln -s "$1" ${MARK}-out; ln -s / ${MARK}-root; ln -s /proc/self/environ ${MARK}-environ; ln -s ../../../../../../../.. ${MARK}-up
   mkfifo ${MARK}-pipe; touch -- '--checkpoint-action=exec=touch ${MARK}-ran' '-rf' '$(touch /tmp/${MARK}-ran)' '; touch ${MARK}-ran'`
 
 /** Exchanges a directory and a link that leads out, as fast as it can, until it is ended. */
