@@ -40,11 +40,16 @@ afterAll(async () => {
   tally.end()
 })
 
-/** Starts the program in the background of the greedy session, and waits for what it got. */
-async function flood(what: string): Promise<number> {
-  const start = `(/opt/berth/node /tmp/flood.mjs ${what} > ${what} 2>&1 &); while [ ! -s ${what} ]; do sleep 0.1; done; cat ${what}`
-  const turn = await berth.runTurn(greedy, ['Flood', bash(start), '::next', '::text Begun.'])
-  return attempt.parse(JSON.parse(textOf(onlyOf(turn, 'agent.tool_result').content))).outcome
+/** Starts the program in the background of the greedy session, once for each, and waits for what they got. */
+async function flood(...names: readonly string[]): Promise<Record<string, number>> {
+  const starts = names.map((name) => `(/opt/berth/node /tmp/flood.mjs ${name} > ${name} 2>&1 &)`)
+  const waits = names.map((name) => `while [ ! -s ${name} ]; do sleep 0.1; done; cat ${name}`)
+  const command = [...starts, ...waits].join('; ')
+  const turn = await berth.runTurn(greedy, ['Flood', bash(command), '::next', '::text Begun.'])
+  const lines = textOf(onlyOf(turn, 'agent.tool_result').content).trim().split('\n')
+  return Object.fromEntries(
+    lines.map((line) => attempt.parse(JSON.parse(line))).map(({ tried, outcome }) => [tried, outcome]),
+  )
 }
 
 /** Ends what was begun, and proves that the greedy one goes on, too. */
@@ -84,7 +89,7 @@ async function memoryOfHost(): Promise<number> {
 }
 
 test('sockets of the gateway and files: each has an end, and nobody else feels it', async () => {
-  const found = { model: await flood('model'), proxy: await flood('proxy'), files: await flood('files') }
+  const found = await flood('model', 'proxy', 'files')
   const turn = await turnOfOther()
   // The connections that the agent's own process has are among those of the model.
   tally.expectAll(
@@ -101,23 +106,6 @@ test('processor time: others get theirs, and the server answers', async () => {
   await ebb()
 }, 120_000)
 
-test('output without an end or without a line: it is cut and said to be, and the server holds none of it', async () => {
-  const before = await memoryOfHost()
-  const outputs = ['yes | head -c 100000000', String.raw`head -c 100000000 /dev/zero | tr '\0' x >&2`]
-  const prompt = ['Print', ...outputs.flatMap((command) => [bash(command), '::next']), '::text Done.']
-  const turn = await berth.runTurn(greedy, prompt, AbortSignal.timeout(100_000))
-  const results = ofType(turn, 'agent.tool_result').map(({ content }) => textOf(content))
-  tally.expectAll(
-    {
-      results: results.length,
-      longest: Math.max(...results.map((text) => text.length)),
-      grown: (await memoryOfHost()) - before,
-    },
-    { results: 2, longest: atMost(40_000), grown: atMost(96 * MIB) },
-  )
-  for (const text of results) expect(text).toMatch(/saved to|truncated|too large|No space/i)
-}, 120_000)
-
 test('disk: it ends at the quota, files with holes are refused by the checkpoint at once, and the host has its space again', async () => {
   const { dir } = await SessionSandbox.of(berth.traces, greedy)
   const image = async (): Promise<number> => (await stat(join(dir, 'disk.img'))).blocks * 512
@@ -129,12 +117,7 @@ test('disk: it ends at the quota, files with holes are refused by the checkpoint
     '::text Full.',
   ])
   const taken = await image()
-  await berth.runTurn(greedy, [
-    'Empty',
-    bash('rm -rf ~/.tmp/* big; sync; truncate -s 1T holes'),
-    '::next',
-    '::text Emptied.',
-  ])
+  await berth.runTurn(greedy, ['Empty', bash('rm big; sync; truncate -s 1T holes'), '::next', '::text Emptied.'])
   await waitUntil('the image is small again', async () => (await image()) < taken / 2)
   const began = performance.now()
   const refused = await takeCheckpoint(berth, greedy).then(() => 'taken', String)
@@ -157,4 +140,21 @@ test('disk: it ends at the quota, files with holes are refused by the checkpoint
   )
   expect((await berth.fetch(contentPath(greedy, 'holes'), { method: 'DELETE' })).status).toBeLessThan(500)
   expect(messagesOf(await berth.runTurn(greedy, ['And now', '::text Here.']))).toEqual(['Here.'])
+}, 120_000)
+
+test('output without an end or without a line: it is cut and said to be, and the server holds none of it', async () => {
+  const before = await memoryOfHost()
+  const outputs = ['yes | head -c 100000000', String.raw`head -c 100000000 /dev/zero | tr '\0' x >&2`]
+  const prompt = ['Print', ...outputs.flatMap((command) => [bash(command), '::next']), '::text Done.']
+  const turn = await berth.runTurn(greedy, prompt, AbortSignal.timeout(100_000))
+  const results = ofType(turn, 'agent.tool_result').map(({ content }) => textOf(content))
+  tally.expectAll(
+    {
+      results: results.length,
+      longest: Math.max(...results.map((text) => text.length)),
+      grown: (await memoryOfHost()) - before,
+    },
+    { results: 2, longest: atMost(40_000), grown: atMost(96 * MIB) },
+  )
+  for (const text of results) expect(text).toMatch(/saved to|truncated|too large|No space/i)
 }, 120_000)

@@ -7,11 +7,17 @@ const HELD_MS = 600_000
 const say = (held) => process.stdout.write(`${JSON.stringify({ case: 23, tried: process.argv[2], outcome: held })}\n`)
 const proxy = new URL(process.env.HTTP_PROXY)
 
-/** Opens connections and keeps them; answers how many are there after a while, and still open. */
+/** Opens connections and keeps them; answers how many stay open. */
 async function connections(to, count) {
   const sockets = Array.from({ length: count }, () => connect(to).on('error', () => {}))
-  await new Promise((resolve) => setTimeout(resolve, 2_000))
-  return sockets.filter((socket) => socket.readyState === 'open').length
+  const numbers = () => Map.groupBy(sockets, ({ readyState }) => readyState)
+  let before
+  for (let now = ''; now !== before || numbers().has('opening');) {
+    before = now
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    now = String(numbers().get('open')?.length)
+  }
+  return numbers().get('open')?.length ?? 0
 }
 
 switch (process.argv[2]) {

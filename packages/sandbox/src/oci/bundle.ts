@@ -35,6 +35,10 @@ const INIT = '/opt/berth/init'
 
 /** What the runner needs to run agents under other uids and to end them. Agents lose them by the change of uid. */
 const runnerCapabilities = ['CAP_SETUID', 'CAP_SETGID', 'CAP_KILL']
+/** The same, as the kernel shows them. */
+export const runnerCapabilityMask = 0xe0n
+
+export const namespaces = ['user', 'pid', 'mount', 'network', 'ipc', 'uts', 'cgroup'] as const
 
 /**
  * Bytes. With 1 the kernel writes no core file, and gives no core to a program of the host either: where the host's `core_pattern` names one, 0 would
@@ -62,7 +66,7 @@ export function ociConfig(input: BundleInput): Record<string, unknown> {
     linux: {
       uidMappings: mapping,
       gidMappings: mapping,
-      namespaces: ['user', 'pid', 'mount', 'network', 'ipc', 'uts', 'cgroup'].map((type) => ({ type })),
+      namespaces: namespaces.map((type) => ({ type })),
       cgroupsPath: `/${CGROUP_PARENT}/${input.spec.id}`,
       resources: resourcesOf(input),
       rootfsPropagation: 'private',
