@@ -73,6 +73,11 @@ export class ServerProcess implements BerthServer {
     return this.#apiKey
   }
 
+  /** Of the process that runs now. */
+  get pid(): number {
+    return this.#process.pid
+  }
+
   log(): string {
     return this.#log + this.#process.err
   }

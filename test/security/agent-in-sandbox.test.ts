@@ -1,12 +1,12 @@
 import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import { tmpdir } from 'node:os'
+import { hostname, networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
+import { contentPath } from '../harness/berth-api.ts'
 import { tool } from '../harness/message.ts'
-import { onlyOf, textOf } from '../harness/reading.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
 
 const word = z.string()
@@ -20,6 +20,9 @@ const findings = z.object({
     hostname: word,
   }),
   processes: z.array(word),
+  keys: word,
+  voice: z.array(word),
+  said: word,
   sockets: z.array(word),
   host: z.object({ file: word, process: word, interfaces: z.array(word) }),
   network: z.record(word, word),
@@ -35,6 +38,11 @@ let held: AsyncDisposableStack
 let berth: TestBerth
 let found: z.infer<typeof findings>
 let callsBefore: number
+/** Of the machine, but for its loopback. */
+const addresses = Object.values(networkInterfaces())
+  .flatMap((all) => all ?? [])
+  .filter(({ internal, scopeid }) => !internal && (scopeid ?? 0) === 0)
+  .map(({ address }) => address)
 /** What a neighbour's sandbox shows of itself, if it can be seen. */
 let neighbour: string
 
@@ -56,9 +64,9 @@ beforeAll(async () => {
   await berth.runTurn(id, ['Prepare', tool('Write', { file_path: '/workspace/probe.mjs', content: probe })])
   callsBefore = berth.model.requests().length
   const port = new URL(berth.server.url).port
-  const command = `/opt/berth/node probe.mjs ${port} ${abstract} ${hostFile} ${process.pid}`
-  const turn = await berth.runTurn(id, ['Probe', tool('Bash', { command })])
-  found = findings.parse(JSON.parse(textOf(onlyOf(turn, 'agent.tool_result').content)))
+  const command = `/opt/berth/node probe.mjs ${port} ${abstract} ${hostFile} ${process.pid} ${addresses.join() || '192.0.2.1'} > found`
+  await berth.runTurn(id, ['Probe', tool('Bash', { command })])
+  found = findings.parse(await (await berth.fetch(contentPath(id, 'found'))).json())
   held = opened.move()
 })
 afterAll(() => held.disposeAsync())
@@ -86,10 +94,25 @@ test('it sees its own sandbox alone: no process, file or socket of the host or o
   expect(found.sockets.join('\n')).not.toContain(neighbour)
 })
 
+test('it finds no key, no socket and no name of anybody else', async () => {
+  expect(found.keys).toBe('')
+  const { agent, environment_id } = await berth.client.beta.sessions.retrieve(neighbour)
+  expect(found.said.length).toBeGreaterThan(1_000)
+  const ids = [neighbour, agent.id, environment_id]
+  expect(ids.filter((id) => found.said.includes(id))).toEqual([])
+  const words = new Set(found.said.split(/[^\w.-]/))
+  expect([agent.name, hostname()].filter((name) => words.has(name))).toEqual([])
+})
+
+test('it cannot speak for its own process', () => {
+  expect(found.voice).toEqual(['ENXIO', 'ENXIO', 'ENXIO'])
+})
+
 test('it has no network', () => {
   expect(found.network).toEqual({
     name: 'failed',
     loopback: 'ECONNREFUSED',
+    host: addresses.map(() => 'ENETUNREACH').join() || 'ENETUNREACH',
     public: 'ENETUNREACH',
     metadata: 'ENETUNREACH',
     ipv6: 'ENETUNREACH',

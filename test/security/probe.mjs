@@ -1,13 +1,13 @@
 // Runs inside a sandbox, as the agent, and prints what it could do as one line of JSON. Takes: a port of the host's loopback, an abstract
-// socket of the host, a file of the host, a process of the host.
+// socket of the host, a file of the host, a process of the host, the host's addresses with commas between them.
 import { execFileSync } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
 import { createSocket } from 'node:dgram'
-import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { request } from 'node:http'
 
-const [port, abstract, hostFile, hostPid] = process.argv.slice(2)
+const [port, abstract, hostFile, hostPid, addresses] = process.argv.slice(2)
 
 /** `ok`, or the code of the error. */
 function attempt(act) {
@@ -69,6 +69,13 @@ const into = (dir) =>
     writeFileSync(`${dir}/.probe`, 'x')
     rmSync(`${dir}/.probe`)
   })
+const shell = (command) => execFileSync('/bin/sh', ['-c', `${command}; true`], { encoding: 'utf8' }).trim()
+/** By names under which machines and people keep what opens other doors. */
+const keys =
+  '*docker.sock containerd.sock podman.sock berth.db* api-key id_rsa id_ed25519 id_ecdsa .ssh .aws .kube .docker .netrc .npmrc .git-credentials ' +
+  '.config/gcloud agent.[0-9]* S.gpg-agent* credentials.json serviceaccount shadow shadow- gshadow sudoers'
+/** The agent's own process, which is two above: its shell is between them. */
+const cli = readFileSync(`/proc/${process.ppid}/stat`, 'utf8').split(') ')[1].split(' ')[1]
 const dirs =
   '/ /dev /dev/shm /etc /home /mnt /mnt/session /mnt/session/outputs /opt /opt/berth /proc/sys/kernel /root /run /run/berth ' +
   '/run/berth/gw /run/berth/gw/1000 /run/berth/link /sys /tmp /usr /usr/bin /usr/local /var /var/lib /workspace'
@@ -97,12 +104,24 @@ process.stdout.write(
         .match(/^\s*\w+(?=:)/gm)
         .map((name) => name.trim()),
     },
+    keys: shell(
+      `find / -path /proc -prune -o \\( ${keys
+        .split(' ')
+        .map((name) => `-name '${name}'`)
+        .join(' -o ')} \\) -print 2>/dev/null`,
+    ),
+    // What is said here would be taken for what the agent says, or for an answer of the platform.
+    voice: [0, 1, 2].map((fd) => attempt(() => openSync(`/proc/${cli}/fd/${fd}`, 'w'))),
+    said: shell(
+      'cat /proc/self/mountinfo /proc/self/mounts /proc/self/cgroup /proc/*/environ /proc/*/cmdline /proc/version /etc/* 2>/dev/null',
+    ).replaceAll('\0', ' '),
     network: {
       name: await lookup('example.com').then(
         () => 'ok',
         (error) => (error.code === undefined ? 'odd' : 'failed'),
       ),
       loopback: await dial({ host: '127.0.0.1', port: Number(port) }),
+      host: (await Promise.all(addresses.split(',').map((host) => dial({ host, port: Number(port) })))).join(),
       public: await dial({ host: '192.0.2.1', port: 443 }),
       metadata: await dial({ host: '169.254.169.254', port: 80 }),
       ipv6: await dial({ host: '2001:db8::1', port: 443 }),

@@ -28,6 +28,10 @@ export class BerthProcess implements Disposable {
     })
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name)
   }

@@ -20,7 +20,7 @@ export class ArchiveJobs {
   readonly #sameUid: boolean
   readonly #caches = new Map<string, Buffer>()
   readonly #helpers = new Set<number>()
-  /** Sessions whose processes stand still for a job. */
+  /** uids whose processes stand still for a job. */
   readonly #frozen = new Set<number>()
 
   /** `sameUid`: helpers run under the runner's uid, and nothing is frozen, because that would be the runner, too. */
@@ -31,6 +31,10 @@ export class ArchiveJobs {
 
   isHelper(pid: number): boolean {
     return this.#helpers.has(pid)
+  }
+
+  isFrozen(uid: number): boolean {
+    return this.#frozen.has(uid)
   }
 
   /** The session is no more. */

@@ -35,6 +35,11 @@ export class Channels implements AsyncDisposable {
     this.#archives = new ArchiveJobs(options.archiver, options.sameUid)
   }
 
+  /** Whether a job has stopped the processes of this uid. */
+  isFrozen(uid: number): boolean {
+    return this.#archives.isFrozen(uid)
+  }
+
   /** Does a job, whose end only the channel tells. */
   dial({ id, job }: Dial): void {
     const isOver = this.#open.size >= MAX_CHANNELS

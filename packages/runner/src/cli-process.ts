@@ -131,6 +131,12 @@ export class CliProcess extends EventEmitter<CliEvents> implements SpawnedProces
     await late
   }
 
+  /** Kills it, and says why. */
+  abandon(why: string): void {
+    this.#failure ??= why
+    this.#killGroup()
+  }
+
   /** Kills whatever is left of the process group and of the session's uid. */
   async sweep(): Promise<void> {
     this.#killGroup()
@@ -147,10 +153,7 @@ export class CliProcess extends EventEmitter<CliEvents> implements SpawnedProces
 
   #limited(stdout: Readable, room: () => Promise<void>): Readable {
     const limit = new LineLimit(MAX_LINE_BYTES, room)
-    limit.on('error', (error) => {
-      this.#failure = error.message
-      this.#killGroup()
-    })
+    limit.on('error', (error) => this.abandon(error.message))
     return stdout.pipe(limit)
   }
 

@@ -10,9 +10,12 @@ import type { CliLaunch } from './cli-process.ts'
 import type { CustomResult } from './custom-tools.ts'
 import type { Gate } from './gate.ts'
 import { InputStream } from './input-stream.ts'
+import { watchForStop } from './stop-watch.ts'
 
 /** After the CLI's exit its last messages are read for this long at most: something else may hold its output open. */
 const DRAIN_MS = 2_000
+/** How long a turn may go on after it was interrupted. */
+const INTERRUPT_MS = 10_000
 
 export interface CliRunOptions {
   readonly config: SessionConfig
@@ -25,6 +28,8 @@ export interface CliRunOptions {
   readonly onStarted: (pid: number, version: string) => void
   /** Resolves when there is room for more messages. */
   readonly room: (signal: AbortSignal) => Promise<void>
+  /** Does the session stand still for a job of the runner's own? */
+  readonly isFrozen: () => boolean
 }
 
 export type Exit = Omit<Report & { type: 'exited' }, 'type'>
@@ -40,14 +45,22 @@ export class CliRun {
   readonly #inputs: InputStream<SDKUserMessage>
   /** Aborted when messages need not wait for room any more: what is still to come is little. */
   readonly #draining: AbortController
+  readonly #watch: Disposable
   #ending = false
   #started = false
+  /** Runs while a turn is to end. */
+  #deadline: NodeJS.Timeout | undefined
 
   private constructor(options: CliRunOptions, life: Life) {
     this.#process = life.process
     this.#query = life.query
     this.#inputs = life.inputs
     this.#draining = life.draining
+    this.#watch = watchForStop({
+      pid: this.#process.pid,
+      isFrozen: options.isFrozen,
+      onStopped: () => this.#process.abandon('the agent process was stopped, and nobody let it go on'),
+    })
     this.finished = this.#live(options.onMessage)
     void this.#initialize(options.onStarted)
   }
@@ -84,8 +97,15 @@ export class CliRun {
     this.#inputs.push(message)
   }
 
-  /** Stops the turn. The CLI withdraws the calls that wait, which releases them. Never throws: a CLI that is gone has stopped. */
-  async interrupt(): Promise<void> {
+  /**
+   * Stops the turn, if it is in one. The CLI withdraws the calls that wait, which releases them. Never throws: a CLI that is gone has stopped.
+   * One that does not end its turn, because its agent has stopped it or worse, is killed.
+   */
+  async interrupt(isInTurn: boolean): Promise<void> {
+    if (isInTurn) {
+      const late = (): void => this.#process.abandon('the agent process did not end its turn when it was interrupted')
+      this.#deadline ??= setTimeout(late, INTERRUPT_MS)
+    }
     await this.#query.interrupt().catch(() => undefined)
   }
 
@@ -124,13 +144,21 @@ export class CliRun {
     this.#draining.abort()
     await Promise.race([messages, sleep(DRAIN_MS, undefined, { ref: false })])
     const { code, signal } = await this.#process.exited
+    this.#watch[Symbol.dispose]()
+    clearTimeout(this.#deadline)
     return { reason, exit_code: code, signal, detail: this.#process.detail || failure }
   }
 
   async #read(onMessage: CliRunOptions['onMessage']): Promise<void> {
     const gone = new AbortController()
     void this.#process.exited.then(() => gone.abort())
-    for await (const message of this.#query) await onMessage(message, gone.signal)
+    for await (const message of this.#query) {
+      if (message.type === 'system' && message.subtype === 'session_state_changed' && message.state === 'idle') {
+        clearTimeout(this.#deadline)
+        this.#deadline = undefined
+      }
+      await onMessage(message, gone.signal)
+    }
   }
 }
 

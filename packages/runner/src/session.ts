@@ -24,6 +24,7 @@ import { userMessage } from './user-message.ts'
 export class Session implements AsyncDisposable {
   readonly #link: SessionLink
   readonly #launch: CliLaunch
+  readonly #isFrozen: (uid: number) => boolean
   readonly #gate: Gate
   readonly #requests: ModelRequests
   readonly #results = new Answers<CustomResult>()
@@ -45,9 +46,11 @@ export class Session implements AsyncDisposable {
   /** Starts, ends and inputs happen one after the other, in the order of their commands. */
   #last: Promise<void> = Promise.resolve()
 
-  constructor(link: SessionLink, launch: CliLaunch) {
+  /** `isFrozen`: whether a job of the runner's has stopped the processes of a uid. */
+  constructor(link: SessionLink, launch: CliLaunch, isFrozen: (uid: number) => boolean) {
     this.#link = link
     this.#launch = launch
+    this.#isFrozen = isFrozen
     this.#gate = new Gate({
       ...link,
       isStopping: () => {
@@ -150,7 +153,7 @@ export class Session implements AsyncDisposable {
   /** Not awaited: a CLI that does not answer must not hold up its `close`. */
   #interrupt(): void {
     this.#isStopping = this.#inTurn
-    void this.#run?.interrupt()
+    void this.#run?.interrupt(this.#inTurn)
   }
 
   async #runCalls({ config, calls }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
@@ -202,6 +205,7 @@ export class Session implements AsyncDisposable {
       onMessage: (message, gone) => this.#tell(message, gone),
       onStarted: (pid, cli_version) => void this.#link.report({ type: 'started', pid, cli_version }),
       room: this.#link.room,
+      isFrozen: () => this.#isFrozen(config.uid),
     })
     this.#run = run
     void run.finished.then((exit) => this.#then('close', () => this.#gone(run, exit)))

@@ -74,6 +74,7 @@ export class Sessions implements LinkReceiver, AsyncDisposable {
           room: (signal) => outbox.room(signal),
         },
         this.#launch,
+        (uid) => this.#channels.isFrozen(uid),
       )
       this.#sessions.set(id, session)
     }

@@ -25,6 +25,15 @@ export function processOf(pid: number, uid: number): UidProcess | undefined {
   }
 }
 
+/** Whether a process is stopped. One that has ended is not. */
+export function isStopped(pid: number): boolean {
+  try {
+    return /^State:\s+[Tt]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
 /** A process that has ended meanwhile is none to speak of. */
 export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {

@@ -3,7 +3,7 @@ import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { it } from 'vitest'
+import { afterAll, beforeAll, it } from 'vitest'
 import type { SandboxDriver, SandboxRef, SandboxSpec } from '../driver.ts'
 import { Probe, probeRunner } from './probe.ts'
 
@@ -25,10 +25,17 @@ export interface DriverUnderTest {
   readonly crash?: (input: OpenInput, ref: SandboxRef) => Promise<void>
   /** Makes the disk of a sandbox that is gone unusable, beyond repair. */
   readonly damage?: (input: OpenInput, ref: SandboxRef) => Promise<void>
+  /** How many processes and threads the machine counts in a sandbox. */
+  readonly processes?: (input: OpenInput, ref: SandboxRef) => Promise<number>
   /** Everything that is still on the machine of these sandboxes, one line each. */
   readonly leftovers?: (input: OpenInput, ids: readonly string[]) => Promise<string[]>
   /** Promises that the driver does not keep, each with why. */
   readonly skip?: readonly { readonly test: string; readonly reason: string }[]
+}
+
+export interface LinkedSandbox extends AsyncDisposable {
+  readonly ref: SandboxRef
+  readonly probe: Probe
 }
 
 /** One state directory, one driver, and the sandboxes that a test makes in it; disposing of it destroys them all. */
@@ -67,7 +74,7 @@ export class Bench implements AsyncDisposable {
   }
 
   /** Creates one and returns it with its link. */
-  async sandbox(change: Partial<SandboxSpec> = {}): Promise<{ ref: SandboxRef; probe: Probe } & AsyncDisposable> {
+  async sandbox(change: Partial<SandboxSpec> = {}): Promise<LinkedSandbox> {
     const ref = await this.driver.create(this.spec(change))
     const probe = await Probe.listen(ref)
     return { ref, probe, [Symbol.asyncDispose]: () => probe[Symbol.asyncDispose]() }
@@ -85,6 +92,21 @@ export class Bench implements AsyncDisposable {
     await rm(this.input.stateDir, { recursive: true, force: true })
     if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`)
   }
+}
+
+/** Sandboxes for all tests of a `describe` that leave them as they were; called inside of it. */
+export function standing(test: DriverUnderTest, specs: readonly Partial<SandboxSpec>[]): () => LinkedSandbox[] {
+  const made: LinkedSandbox[] = []
+  let bench: Bench
+  beforeAll(async () => {
+    bench = await Bench.open(test)
+    for (const spec of specs) made.push(await bench.sandbox(spec))
+  })
+  afterAll(async () => {
+    await using _bench = bench
+    for (const sandbox of made) await sandbox[Symbol.asyncDispose]()
+  })
+  return () => made
 }
 
 /** Registers one promise as a test, unless the driver has said that it does not keep it. */

@@ -4,11 +4,14 @@ import { capabilities } from './capabilities.ts'
 import type { DriverUnderTest } from './context.ts'
 import { epochs } from './epochs.ts'
 import { faults } from './faults.ts'
+import { floods } from './floods.ts'
 import { idempotency } from './idempotency.ts'
 import { isolation } from './isolation.ts'
+import { kernel } from './kernel.ts'
 import { labels } from './labels.ts'
 import { lifecycle } from './lifecycle.ts'
 import { limits } from './limits.ts'
+import { neighbours } from './neighbours.ts'
 import { restart } from './restart.ts'
 
 export type { DriverUnderTest, OpenInput } from './context.ts'
@@ -23,8 +26,11 @@ export function describeSandboxDriver(name: string, test: DriverUnderTest): void
     lifecycle(test)
     idempotency(test)
     limits(test)
+    floods(test)
+    kernel(test)
     isolation(test)
     authorities(test)
+    neighbours(test)
     labels(test)
     faults(test)
     restart(test)

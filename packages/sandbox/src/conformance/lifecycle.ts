@@ -33,7 +33,7 @@ export function lifecycle(test: DriverUnderTest): void {
       await using sandbox = await bench.sandbox()
       await sandbox.probe.agent(() => {
         const { execFileSync } = process.getBuiltinModule('node:child_process')
-        execFileSync('/bin/sh', ['-c', 'for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.01 &) ; done'])
+        execFileSync('/bin/sh', ['-c', 'for i in $(seq 500); do (sleep 0.01 &) ; done'])
       })
       await until(async () => {
         const states = await sandbox.probe.runner(() => {
@@ -67,10 +67,16 @@ export function lifecycle(test: DriverUnderTest): void {
       await using sandbox = await bench.sandbox()
       await sandbox.probe.agent(() => {
         const { spawn } = process.getBuiltinModule('node:child_process')
-        spawn('/bin/sh', ['-c', 'trap "" TERM INT HUP; while :; do sleep 1; done'], {
-          detached: true,
-          stdio: 'ignore',
-        }).unref()
+        const deaf = 'trap "" TERM INT HUP QUIT; while :; do sleep 1; done'
+        const programs = [
+          deaf,
+          // A daemon: of another session, without a parent, and with nothing open.
+          `(setsid sh -c '${deaf}' <&- >&- 2>&- &) &`,
+          `kill -STOP $$`,
+          // One that is always another.
+          `f() { (sleep 0.05; f) & }; f`,
+        ]
+        for (const program of programs) spawn('/bin/sh', ['-c', program], { detached: true, stdio: 'ignore' }).unref()
       })
       const started = performance.now()
       await bench.driver.destroy(sandbox.ref.id)

@@ -129,16 +129,23 @@ export function limits(test: DriverUnderTest): void {
       expect(raised).not.toBe(0)
     })
 
-    promise(test, 'writes no core files', async () => {
+    promise(test, 'writes no core files, and has no program of the host started for one', async () => {
       await using bench = await Bench.open(test)
       await using sandbox = await bench.sandbox()
-      const core = await sandbox.probe.agent(() => {
+      const crash = (attempts: string[]) => {
         const { spawnSync } = process.getBuiltinModule('node:child_process')
-        const died = spawnSync('/bin/sh', ['-c', 'ulimit -c; kill -SEGV $$'], { cwd: '/workspace' })
-        const files = process.getBuiltinModule('node:fs').readdirSync('/workspace')
-        return { limit: died.stdout.toString(), signal: died.signal, files }
-      })
-      expect(core).toEqual({ limit: '0\n', signal: 'SIGSEGV', files: [] })
+        const ends = attempts.map((attempt) => {
+          const script = `${attempt} 2>/dev/null; grep -o 'core.*[0-9]' /proc/self/limits; kill -SEGV $$`
+          const died = spawnSync('/bin/sh', ['-c', script], { cwd: '/workspace', encoding: 'utf8' })
+          return `${died.stdout.split(/\s+/).slice(3, 5).join()} ${died.signal}`
+        })
+        return { ends: [...new Set(ends)], files: process.getBuiltinModule('node:fs').readdirSync('/workspace') }
+      }
+      const attempts = ['true', 'ulimit -c 0', 'ulimit -S -c 0', 'ulimit -H -c 0', 'ulimit -c unlimited']
+      // 1, and not 0, is what keeps the kernel from giving the core to a program.
+      const wanted = { ends: ['1,1 SIGSEGV'], files: [] }
+      expect(await sandbox.probe.agent(crash, attempts)).toEqual(wanted)
+      expect(await sandbox.probe.runner(crash, attempts)).toEqual(wanted)
     })
   })
 }

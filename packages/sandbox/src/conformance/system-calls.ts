@@ -20,12 +20,30 @@ export interface SystemCall {
 const plain: Readonly<Record<string, Numbers>> = {
   acct: [163, 89],
   add_key: [248, 217],
+  adjtimex: [159, 171],
   bpf: [321, 280],
   chroot: [161, 51],
+  clock_adjtime: [305, 266],
   clock_settime: [227, 112],
   delete_module: [176, 106],
   fanotify_init: [300, 262],
+  fanotify_mark: [301, 263],
   finit_module: [313, 273],
+  fsconfig: [431, 431],
+  fsmount: [432, 432],
+  fspick: [433, 433],
+  get_mempolicy: [239, 236],
+  kexec_file_load: [320, 294],
+  lookup_dcookie: [212, 18],
+  migrate_pages: [256, 238],
+  name_to_handle_at: [303, 264],
+  process_madvise: [440, 440],
+  process_mrelease: [448, 448],
+  remap_file_pages: [216, 234],
+  set_mempolicy: [238, 237],
+  setdomainname: [171, 162],
+  swapoff: [168, 225],
+  vhangup: [153, 58],
   fsopen: [430, 430],
   init_module: [175, 105],
   io_uring_enter: [426, 426],
@@ -110,14 +128,28 @@ export const refusedCalls: readonly SystemCall[] = [
     args: [flag | SIGCHLD],
   })),
   ...Object.entries(sockets).map(([name, args]) => ({ name: `socket:${name}`, number: SOCKET, args })),
+  // By another spelling of the resource, which for the kernel is the same.
+  { name: 'setrlimit:core_high', number: [160, 164], args: [4n | HIGH, 0] },
+  { name: 'prlimit64:core_high', number: [302, 261], args: [0, 4n | HIGH, 1] },
   { name: 'personality:read_implies_exec', number: PERSONALITY, args: [0x0040_0000] },
 ]
+
+/**
+ * Numbers that had no call when the list of allowed ones was made: what a newer kernel has there is not allowed by chance. Each must answer
+ * EPERM or ENOSYS.
+ */
+export const unknownCalls: readonly SystemCall[] = Array.from({ length: 49 }, (_, index) => 463 + index).map(
+  (number) => ({ name: `number ${number}`, number: [number, number], args: [] }),
+)
 
 /** Anybody may make it: shows that the programs run at all. */
 export const allowedCall: SystemCall = { name: 'getppid', number: [110, 173], args: [] }
 
 /** Must look as if the kernel did not have it (ENOSYS): its flags cannot be judged. */
 export const absentCall: SystemCall = { name: 'clone3', number: [435, 435], args: [] }
+
+/** Asks for the pid by the numbers of the x32 entry. */
+export const x32Call: SystemCall = { name: 'getpid:x32', number: [0x4000_0027, 172], args: [] }
 
 /** An executable for Linux that exits with the call's errno, or 0 when the call succeeds. */
 export function callProgram(call: SystemCall, arch: ProbeArch): Buffer {

@@ -50,7 +50,7 @@ describe('OCI configuration', () => {
         noNewPrivileges: true,
         rlimits: [
           { type: 'RLIMIT_NOFILE', soft: 1000, hard: 1000 },
-          { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+          { type: 'RLIMIT_CORE', soft: 1, hard: 1 },
         ],
       },
     })

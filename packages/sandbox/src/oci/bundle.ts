@@ -35,7 +35,16 @@ const INIT = '/opt/berth/init'
 
 /** What the runner needs to run agents under other uids and to end them. Agents lose them by the change of uid. */
 const runnerCapabilities = ['CAP_SETUID', 'CAP_SETGID', 'CAP_KILL']
+/** The same, as the kernel shows them. */
+export const runnerCapabilityMask = 0xe0n
 
+export const namespaces = ['user', 'pid', 'mount', 'network', 'ipc', 'uts', 'cgroup'] as const
+
+/**
+ * Bytes. With 1 the kernel writes no core file, and gives no core to a program of the host either: where the host's `core_pattern` names one, 0 would
+ * not keep a crash in a sandbox from starting it, as the host's root.
+ */
+const CORE_LIMIT = 1
 const CPU_PERIOD_US = 100_000
 const SHM_BYTES = 64 * 1024 * 1024
 
@@ -57,7 +66,7 @@ export function ociConfig(input: BundleInput): Record<string, unknown> {
     linux: {
       uidMappings: mapping,
       gidMappings: mapping,
-      namespaces: ['user', 'pid', 'mount', 'network', 'ipc', 'uts', 'cgroup'].map((type) => ({ type })),
+      namespaces: namespaces.map((type) => ({ type })),
       cgroupsPath: `/${CGROUP_PARENT}/${input.spec.id}`,
       resources: resourcesOf(input),
       rootfsPropagation: 'private',
@@ -88,7 +97,7 @@ function processOf(input: BundleInput): Record<string, unknown> {
     noNewPrivileges: true,
     rlimits: [
       { type: 'RLIMIT_NOFILE', soft: files, hard: files },
-      { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+      { type: 'RLIMIT_CORE', soft: CORE_LIMIT, hard: CORE_LIMIT },
     ],
     // When the machine as a whole is out of memory, a sandbox goes before the server.
     oomScoreAdj: 500,

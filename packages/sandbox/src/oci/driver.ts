@@ -6,6 +6,7 @@ import type { Capability, Finding, SandboxDriver, SandboxRef, SandboxSpec } from
 import { cgroupPids, readCgroups } from './cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import { checkMachine } from './check.ts'
+import { assertConfined } from './confinement.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { admitEpoch } from './epochs.ts'
 import { assertSocketsFit, layout } from './layout.ts'
@@ -20,6 +21,7 @@ import type { Logger, OciOptions, Settings } from './options.ts'
 import { isAlive } from './process-identity.ts'
 import type { ProcessIdentity } from './process-identity.ts'
 import { clearRemains, removeSandbox, sweepDrafts } from './removal.ts'
+import { isKnown } from './runtime.ts'
 import { sandboxFiles } from './sandbox-files.ts'
 import type { SandboxRecord } from './sandbox-files.ts'
 import { startShim } from './shim.ts'
@@ -264,6 +266,7 @@ class OciDriver implements SandboxDriver {
       disk,
     }
     await startShim(shim, signal)
+    if (isKnown(machine.runtime)) await assertConfined({ id, uidBase: made.uidBase, cgroups: machine.cgroups }, signal)
     logger?.debug({ sandbox_id: id, disk }, 'sandbox started')
   }
 

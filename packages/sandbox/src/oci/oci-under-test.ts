@@ -2,6 +2,7 @@ import { open as openFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DriverUnderTest, OpenInput } from '../conformance/index.ts'
 import type { SandboxDriver } from '../driver.ts'
+import { cgroupPids, readCgroups } from './cgroup.ts'
 import { openOciDriver } from './driver.ts'
 import { leftoversOf } from './leftovers.ts'
 import { killProcess } from './process-identity.ts'
@@ -32,6 +33,7 @@ export function ociUnderTest(runtime: 'crun' | 'runc'): DriverUnderTest {
       await disk.truncate(0)
       await disk.truncate(size)
     },
+    processes: async (_input, { id }) => (await cgroupPids(await readCgroups(), id)).length,
     leftovers: ({ stateDir }, ids) => leftoversOf(stateDir, ids),
   }
 }

@@ -26,6 +26,11 @@ export async function findRuntime(wanted: string): Promise<OciRuntime | undefine
   return undefined
 }
 
+/** Whether it makes sandboxes of the host's own processes, whose confinement the host can see. What another one makes, it answers for itself. */
+export function isKnown({ name }: OciRuntime): boolean {
+  return known.includes(name)
+}
+
 async function introduce(path: string): Promise<OciRuntime | undefined> {
   const run = promisify(execFile)
   const answer = await run(path, ['--version'], { env: {}, timeout: 10_000 }).catch(() => undefined)

@@ -38,8 +38,8 @@ export const allowedSyscalls = {
   scheduling: words(`
     sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler
     sched_setscheduler sched_getattr sched_setattr sched_get_priority_max sched_get_priority_min
-    sched_rr_get_interval getpriority setpriority ioprio_get ioprio_set getcpu getrusage getrlimit setrlimit
-    prlimit64 sysinfo uname
+    sched_rr_get_interval getpriority setpriority ioprio_get ioprio_set getcpu getrusage getrlimit
+    sysinfo uname
   `),
   // Changing them takes capabilities over the user namespace, of which agents have none.
   identity: words(`

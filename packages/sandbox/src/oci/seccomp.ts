@@ -16,12 +16,12 @@ export interface SeccompRule {
   readonly args?: readonly SeccompArg[]
 }
 
-/** `SCMP_CMP_EQ`: argument = value. `SCMP_CMP_MASKED_EQ`: argument & value = valueTwo. All arguments of a rule must hold. */
+/** `SCMP_CMP_EQ`: argument = value; `SCMP_CMP_NE`: not. `SCMP_CMP_MASKED_EQ`: argument & value = valueTwo. All arguments of a rule must hold. */
 export interface SeccompArg {
   readonly index: number
   readonly value: number
   readonly valueTwo?: number
-  readonly op: 'SCMP_CMP_EQ' | 'SCMP_CMP_MASKED_EQ'
+  readonly op: 'SCMP_CMP_EQ' | 'SCMP_CMP_NE' | 'SCMP_CMP_MASKED_EQ'
 }
 
 const EPERM = 1
@@ -37,6 +37,11 @@ const AF_NETLINK = 16
 const NETLINK_ROUTE = 0
 /** 0 leaves the choice to the type. No SCTP, MPTCP, ICMP: less of the kernel to reach. */
 const internetProtocols = { any: 0, tcp: 6, udp: 17 } as const
+
+/** Resources of setrlimit(2), RLIMIT_CORE being 4. */
+const RLIMITS = 16
+const RLIMIT_CORE = 4
+const PRETENDED = 0
 
 /** personality(2): Linux as it is, and the question what it is. */
 const personalities = [0, 0xffff_ffff] as const
@@ -56,6 +61,7 @@ export function seccompProfile(arch: string): SeccompProfile {
       { names: absentSyscalls, action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
       allow(['clone'], { index: 0, op: 'SCMP_CMP_MASKED_EQ', value: CLONE_NAMESPACES, valueTwo: 0 }),
       ...socketRules(),
+      ...limitRules(),
       ...personalities.map((value) => allow(['personality'], equal(0, value))),
     ],
   }
@@ -75,6 +81,25 @@ function socketRules(): SeccompRule[] {
     allow(['socket', 'socketpair'], equal(0, AF_UNIX)),
     ...internet,
     allow(['socket'], equal(0, AF_NETLINK), equal(2, NETLINK_ROUTE)),
+  ]
+}
+
+/**
+ * Nobody changes the limit of core files, by which a crash starts no program of the host. Programs that want none are told that it is done: it is so
+ * already. The others are named one by one: the kernel looks at half of the register only.
+ */
+function limitRules(): SeccompRule[] {
+  const others = Array.from({ length: RLIMITS }, (_, resource) => resource).filter((one) => one !== RLIMIT_CORE)
+  const pretend = (name: string, ...args: SeccompArg[]): SeccompRule => {
+    return { names: [name], action: 'SCMP_ACT_ERRNO', errnoRet: PRETENDED, args }
+  }
+  return [
+    ...others.map((resource) => allow(['setrlimit'], equal(0, resource))),
+    pretend('setrlimit', equal(0, RLIMIT_CORE)),
+    ...others.map((resource) => allow(['prlimit64'], equal(1, resource))),
+    // Asking changes nothing.
+    allow(['prlimit64'], equal(1, RLIMIT_CORE), equal(2, 0)),
+    pretend('prlimit64', equal(1, RLIMIT_CORE), { index: 2, value: 0, op: 'SCMP_CMP_NE' }),
   ]
 }
 

@@ -1,0 +1,77 @@
+import { readFile, readdir, readlink } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BerthError } from '@berth/protocol'
+import { namespaces, runnerCapabilityMask } from './bundle.ts'
+import { cgroupPids } from './cgroup.ts'
+import type { Cgroups } from './cgroup.ts'
+import { UIDS_PER_SLOT } from './uid-slots.ts'
+
+/** A runtime says that it has started what is still becoming the sandbox's first process. */
+const SETTLE_MS = 2_000
+const LOOK_MS = 5
+
+/** Names in /proc of the kinds of namespaces, where they differ from those of the runtime specification. */
+const namesInProc: Readonly<Record<string, string>> = { mount: 'mnt', network: 'net' }
+
+export interface Confined {
+  readonly id: string
+  readonly uidBase: number
+  readonly cgroups: Cgroups
+}
+
+/**
+ * Looks at the processes of a sandbox that has just been started, from the host: a runtime may have been built without what it was told to do, and
+ * say nothing. Throws `unavailable`, naming the lack.
+ */
+export async function assertConfined(sandbox: Confined, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + SETTLE_MS
+  for (;;) {
+    const lack = await lackOf(sandbox)
+    if (lack === undefined) return
+    if (performance.now() > deadline) throw new BerthError('unavailable', `the runtime made ${sandbox.id} ${lack}`)
+    await sleep(LOOK_MS, undefined, { signal })
+  }
+}
+
+async function lackOf({ id, uidBase, cgroups }: Confined): Promise<string | undefined> {
+  const isCounted = cgroups.mounts.length > 0
+  const pids = isCounted ? await cgroupPids(cgroups, id) : await pidsOfRange(uidBase)
+  if (isCounted && pids.length === 0) return (await pidsOfRange(uidBase)).length > 0 ? 'without its cgroup' : undefined
+  const lacks = await Promise.all(pids.map((pid) => lackOfProcess(pid, uidBase)))
+  return lacks.find((lack) => lack !== undefined)
+}
+
+async function lackOfProcess(pid: number, uidBase: number): Promise<string | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+  // It has ended.
+  if (status === '') return undefined
+  const field = (name: string): string => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1] ?? ''
+  const uid = Number(field('Uid'))
+  if (!isInRange(uid, uidBase)) return `with a process of uid ${uid}`
+  if (field('Seccomp') !== '2') return 'without a seccomp filter'
+  if (field('NoNewPrivs') !== '1') return 'with a way to new privileges'
+  for (const set of ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb']) {
+    if ((BigInt(`0x${field(set)}`) & ~runnerCapabilityMask) !== 0n) return `with the capabilities ${set} ${field(set)}`
+  }
+  for (const namespace of namespaces) {
+    const name = namesInProc[namespace] ?? namespace
+    const [own, its] = await Promise.all(['self', pid].map((of) => readlink(`/proc/${of}/ns/${name}`).catch(() => '')))
+    if (own === its) return `without a ${namespace} namespace of its own`
+  }
+  return undefined
+}
+
+async function pidsOfRange(uidBase: number): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
+  const uids = await Promise.all(
+    pids.map(async (pid) => {
+      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+      return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
+    }),
+  )
+  return pids.filter((_, index) => isInRange(uids[index], uidBase))
+}
+
+function isInRange(uid: number | undefined, uidBase: number): boolean {
+  return uid !== undefined && uid >= uidBase && uid < uidBase + UIDS_PER_SLOT
+}

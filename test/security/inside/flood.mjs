@@ -1,0 +1,45 @@
+// Runs inside a sandbox, as the agent, and takes as much as it can of one thing. Takes: its name. Prints what it got.
+import { spawn } from 'node:child_process'
+import { openSync } from 'node:fs'
+import { connect } from 'node:net'
+
+const HELD_MS = 600_000
+const say = (held) => process.stdout.write(`${JSON.stringify({ case: 23, tried: process.argv[2], outcome: held })}\n`)
+const proxy = new URL(process.env.HTTP_PROXY)
+
+/** Opens connections and keeps them; answers how many stay open. */
+async function connections(to, count) {
+  const sockets = Array.from({ length: count }, () => connect(to).on('error', () => {}))
+  const numbers = () => Map.groupBy(sockets, ({ readyState }) => readyState)
+  let before
+  for (let now = ''; now !== before || numbers().has('opening');) {
+    before = now
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    now = String(numbers().get('open')?.length)
+  }
+  return numbers().get('open')?.length ?? 0
+}
+
+switch (process.argv[2]) {
+  case 'model':
+    say(await connections({ path: process.env.ANTHROPIC_UNIX_SOCKET }, 3_000))
+    break
+  case 'proxy':
+    say(await connections({ host: '127.0.0.1', port: Number(proxy.port) }, 3_000))
+    break
+  case 'files': {
+    let count = 0
+    try {
+      for (; count < 2_000_000; count++) openSync('/dev/null', 'r')
+    } catch {
+      // No more.
+    }
+    say(count)
+    break
+  }
+  case 'processor':
+    for (let n = 0; n < 8; n++) spawn('/bin/sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' })
+    say(8)
+    break
+}
+setTimeout(() => process.exit(), HELD_MS)
