@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { Bench, promise, until } from './context.ts'
 import type { DriverUnderTest } from './context.ts'
 import type { Probe } from './probe.ts'
-import { absentCall, allowedCall, callProgram, int80Program, isProbeArch, refusedCalls } from './system-calls.ts'
+import { absentCall, allowedCall, callProgram, int80Program, isProbeArch, refusedCalls } from '../system-calls.ts'
 
 export function isolation(test: DriverUnderTest): void {
   describe('isolation', () => {
