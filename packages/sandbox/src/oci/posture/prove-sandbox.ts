@@ -42,13 +42,19 @@ export async function proveSandbox(options: OciOptions, signal: AbortSignal): Pr
     }
   } catch (error) {
     if (!isBerthError(error) && !signal.aborted) throw error
-    const reason = error instanceof Error ? error.message : String(error)
-    return sandboxNames.map((what) =>
-      fail(what, `no sandbox could be looked at: ${reason}`, 'berth doctor says what is missing'),
-    )
+    return notLookedAt(error instanceof Error ? error.message : String(error))
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
+}
+
+function notLookedAt(reason: string): Finding[] {
+  const [first, ...others] = sandboxNames
+  const remedy = 'berth doctor says what is missing'
+  return [
+    fail(first, `no sandbox could be looked at: ${reason}`, remedy),
+    ...others.map((what) => fail(what, `no sandbox could be looked at: see ${first}`, remedy)),
+  ]
 }
 
 async function look(ref: SandboxRef, spec: SandboxSpec, signal: AbortSignal): Promise<Finding[]> {
