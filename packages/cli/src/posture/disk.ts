@@ -23,7 +23,7 @@ export async function dataDirectory(path: string): Promise<Finding> {
       `chmod 700 ${path}, and look at who was in it`,
     )
   }
-  if (at.uid !== process.getuid?.()) return fail(what, `${path} belongs to user ${at.uid}`, `chown -R root: ${path}`)
+  if (at.uid !== process.getuid?.()) return fail(what, `${path} belongs to user ${at.uid}`, `chown -R ${process.getuid?.()} ${path}`)
   const loose = await looseAncestor(path)
   if (loose !== undefined) {
     return fail(
