@@ -5,7 +5,7 @@ import { fail, ok } from '@berth/sandbox/finding'
 import type { InstallationName } from './names.ts'
 
 /** Names of what would be a key in wrong hands. */
-const SECRET = /key|secret|token|vault|\.pem$/i
+const SECRET = /key|secret|token|\.pem$/i
 const OTHERS = 0o077
 const WRITE_OTHERS = 0o022
 const STICKY = 0o1000
@@ -23,7 +23,8 @@ export async function dataDirectory(path: string): Promise<Finding> {
       `chmod 700 ${path}, and look at who was in it`,
     )
   }
-  if (at.uid !== process.getuid?.()) return fail(what, `${path} belongs to user ${at.uid}`, `chown -R ${process.getuid?.()} ${path}`)
+  if (at.uid !== process.getuid?.())
+    return fail(what, `${path} belongs to user ${at.uid}`, `chown -R ${process.getuid?.()} ${path}`)
   const loose = await looseAncestor(path)
   if (loose !== undefined) {
     return fail(
@@ -47,7 +48,8 @@ async function looseAncestor(path: string): Promise<string | undefined> {
 /** Keys in the data directory and the gateway's part of it: each its owner's alone, whatever the directory's mode. */
 export async function secretsOnDisk(dataDir: string): Promise<Finding> {
   const what: InstallationName = 'secrets on disk'
-  const dirs = [dataDir, join(dataDir, 'gateway')]
+  const gateway = join(dataDir, 'gateway')
+  const dirs = [dataDir, gateway, ...(await dirsIn(gateway))]
   const files = (await Promise.all(dirs.map(filesOf))).flat().filter(({ name }) => SECRET.test(name))
   const open = files.filter(({ mode }) => (mode & OTHERS) !== 0).map(({ path }) => path)
   if (open.length > 0)
@@ -55,6 +57,11 @@ export async function secretsOnDisk(dataDir: string): Promise<Finding> {
   if (files.length === 0) return ok(what, 'none')
   const names = files.map(({ name }) => name).toSorted((one, two) => one.localeCompare(two))
   return ok(what, `in the clear, for their owner alone: ${names.join(', ')}; keep backups of them as you keep keys`)
+}
+
+async function dirsIn(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { withFileTypes: true }).catch(() => [])
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(dir, name))
 }
 
 async function filesOf(dir: string): Promise<{ name: string; path: string; mode: number }[]> {

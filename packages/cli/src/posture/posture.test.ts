@@ -40,12 +40,12 @@ describe('the data directory', () => {
   it('has no key that others can read, whatever its own mode', async () => {
     expect(await secretsOnDisk(dir)).toMatchObject({ level: 'ok', detail: 'none' })
     await writeFile(join(dir, 'api-key'), 'x', { mode: 0o600 })
-    await mkdir(join(dir, 'gateway'))
+    await mkdir(join(dir, 'gateway/authority'), { recursive: true })
     expect(await secretsOnDisk(dir)).toMatchObject({ level: 'ok', detail: expect.stringContaining('api-key') })
-    await writeFile(join(dir, 'gateway/ca.pem'), 'x', { mode: 0o644 })
+    await writeFile(join(dir, 'gateway/authority/ca.pem'), 'x', { mode: 0o644 })
     expect(await secretsOnDisk(dir)).toMatchObject({
       level: 'fail',
-      detail: expect.stringContaining('gateway/ca.pem'),
+      detail: expect.stringContaining('gateway/authority/ca.pem'),
       remedy: expect.stringContaining('chmod 600'),
     })
   })
