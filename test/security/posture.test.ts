@@ -51,10 +51,13 @@ story(
     await chmod(berth.dir, 0o755)
     const open = await posture(berth.dir)
     await chmod(berth.dir, 0o700)
-    expect(open.found.get('data directory')).toMatchObject({
-      level: 'fail',
-      detail: expect.stringContaining(berth.dir),
-    })
+    expect(open.found.get('data directory')).toMatchObject(
+      {
+        level: 'fail',
+        detail: expect.stringContaining(berth.dir),
+      },
+      150_000,
+    )
     expect(open.code).toBe(1)
   },
 )

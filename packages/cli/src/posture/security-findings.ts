@@ -8,7 +8,7 @@ import { gatewayMemory, listening, modelAddress, waysOut } from './exposure.ts'
 import { installationNames } from './names.ts'
 import { findRunning } from './running.ts'
 
-const PROOF_MS = 30_000
+const PROOF_MS = 45_000
 
 /** The names of all findings of `securityFindings`, in their order. */
 export const securityNames = [...hostNames, ...sandboxNames, ...installationNames] as const
