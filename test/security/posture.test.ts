@@ -51,13 +51,11 @@ story(
     await chmod(berth.dir, 0o755)
     const open = await posture(berth.dir)
     await chmod(berth.dir, 0o700)
-    expect(open.found.get('data directory')).toMatchObject(
-      {
-        level: 'fail',
-        detail: expect.stringContaining(berth.dir),
-      },
-      150_000,
-    )
+    expect(open.found.get('data directory')).toMatchObject({
+      level: 'fail',
+      detail: expect.stringContaining(berth.dir),
+    })
     expect(open.code).toBe(1)
   },
+  150_000,
 )
