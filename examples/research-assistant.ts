@@ -1,4 +1,5 @@
 /** Asks one agent several questions, with a pause between them in which it costs nothing. It keeps notes in its workspace. */
+import { setTimeout } from 'node:timers/promises'
 import Anthropic from '@anthropic-ai/sdk'
 
 const baseURL = process.env['BERTH_URL'] ?? 'http://127.0.0.1:8787'
@@ -60,12 +61,16 @@ async function ask(text: string): Promise<void> {
   }
 }
 
-/** Resolves when the files are read from a checkpoint: the sandbox is put away. */
+/**
+ * Resolves when the files are read from a checkpoint: the sandbox is put away. No event says so, for it makes no difference to a client: who
+ * does not want to show it has no need to ask.
+ */
 async function untilPutAway(): Promise<void> {
+  const signal = AbortSignal.timeout(60_000)
   for (;;) {
-    const files = await (await berth(`${id}/files`)).text()
+    const files = await (await berth(`${id}/files`, { signal })).text()
     if (!files.includes('"checkpoint_id":null')) return console.log('(put away)')
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await setTimeout(200, undefined, { signal })
   }
 }
 

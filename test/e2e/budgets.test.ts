@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { usageOf } from '../harness/berth-api.ts'
+import { fork, usageOf } from '../harness/berth-api.ts'
 import type { ServerProcess } from '../harness/berth-server.ts'
 import { tool } from '../harness/message.ts'
 import { messagesOf, onlyOf } from '../harness/reading.ts'
@@ -90,6 +90,15 @@ describe('a budget', () => {
       status: 400,
       errorCode: 'budget_not_raised',
     })
+
+    // A fork begins there with a budget of its own, and leaves the turn that rests to the other.
+    const at = { event_id: before.findLast(({ type }) => type === 'session.status_idle')?.id }
+    const copy = (await fork(berth, id, at)).session.id
+    berth.adopt(copy)
+    const other = await berth.runTurn(copy, ['Another way', '::text {{turns}} {{prompt:1}}'], soon())
+    expect(messagesOf(other)).toEqual(['2 Loop'])
+    expect(onlyOf(other, 'session.status_idle').stop_reason).toEqual({ type: 'end_turn' })
+    expect(await berth.list(id)).toEqual(before)
 
     await killGateway()
     await berth.server.restart()

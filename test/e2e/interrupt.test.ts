@@ -44,7 +44,7 @@ describe('an interrupt', () => {
     const endless = '(while true; do date +%s%N > beat; sleep 0.05; done) & while true; do sleep 0.1; done'
     await berth.send(id, ['Run', tool('Bash', { command: endless }), '::next', '::text Never.'])
     const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('beat')
+    await sandbox.made('/workspace/beat')
     await sendInterrupt(berth, id)
     const turn = await events.turn()
     expectEnded(turn)

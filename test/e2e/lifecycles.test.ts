@@ -4,6 +4,7 @@ import type { EventCollector } from '../harness/event-collector.ts'
 import { bash, tool } from '../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { untilCallShipped, untilTurnSaved } from '../harness/shipped.ts'
 import { story } from '../harness/story.ts'
 import type { AgentParams, TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
@@ -53,7 +54,7 @@ describe('a hybrid session', () => {
     async ({ berth }) => {
       const id = await createSession(berth, { type: 'hybrid', idle_timeout: 600, checkpoint_after: 0 })
       await berth.runTurn(id, ['First', bash('echo one > note'), '::next', '::text Done.'])
-      await waitUntil('a checkpoint is there', async () => (await checkpointsOf(berth, id)).length === 1)
+      await untilTurnSaved(berth.dir, id)
       const [{ created_at } = { created_at: '' }] = await checkpointsOf(berth, id)
       await using events = await berth.watch(id)
       await berth.send(id, [
@@ -64,7 +65,8 @@ describe('a hybrid session', () => {
         '::text {{result:2}}',
       ])
       const sandbox = await SessionSandbox.of(berth.traces, id)
-      await sandbox.tool('sleep')
+      await sandbox.made('/workspace/late')
+      await untilCallShipped(berth.dir, id, 'sleep 8')
       await using driver = await berth.traces.openDriver()
       await driver.destroy(sandbox.ref.id)
       const turn = await events.turn()
@@ -82,10 +84,9 @@ describe('processes that the agent left running', () => {
     const background = { type: 'kill_after', seconds: 2 }
     const id = await createSession(berth, { type: 'hybrid', idle_timeout: 0, background })
     await using events = await berth.watch(id)
-    const start = 'nohup sh -c "while :; do sleep 0.1; done # left-running" > /dev/null 2>&1 &'
+    const start = 'nohup sh -c "while :; do sleep 0.1; done" > /dev/null 2>&1 & sleep 0.2; kill -0 $! && echo runs'
     await berth.send(id, ['First', bash(start), '::next', '::text Started.'])
-    await events.turn()
-    await (await SessionSandbox.of(berth.traces, id)).tool('left-running')
+    expect(textOf(onlyOf(await events.turn(), 'agent.tool_result').content)).toContain('runs')
     await berth.untilPutAway()
     const ended = await events.until('their end is told', () =>
       events.events.find(({ type }: { type: string }) => type === 'berth.processes_ended'),

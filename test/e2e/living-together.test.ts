@@ -2,12 +2,12 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from 'vitest'
 import type { ServerProcess } from '../harness/berth-server.ts'
-import { checkpointsOf, contentPath, filesOf, fork } from '../harness/berth-api.ts'
+import { contentPath, filesOf, fork } from '../harness/berth-api.ts'
 import { tool } from '../harness/message.ts'
-import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
+import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
 import { askPort, signPort } from '../harness/port-client.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
-import { untilCallShipped } from '../harness/shipped.ts'
+import { untilCallShipped, untilTurnSaved } from '../harness/shipped.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 
@@ -54,15 +54,6 @@ async function remembered(id: string): Promise<string> {
   return messagesOf(await berth.runTurn(id, ['How many', '::text {{turns}}'], soon())).join()
 }
 
-/** One that was under way when the turn began is none of it. */
-async function untilSaved(id: string): Promise<void> {
-  const over = ofType(await berth.list(id), 'session.status_idle').at(-1)?.processed_at
-  await waitUntil('the turn has its checkpoint', async () => {
-    const [newest] = await checkpointsOf(berth, id)
-    return newest !== undefined && over !== undefined && newest.created_at >= over
-  })
-}
-
 test('two sessions work in one sandbox at a time, hand over files, and reach nothing else of each other', async () => {
   onTestFailed(() => void process.stderr.write(berth.server.log()))
   const [one, two] = [await sessionIn('site'), await sessionIn('site')]
@@ -71,14 +62,11 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
   await using events = await berth.watch(one)
   await berth.send(one, ['Work', bash(begun), '::next', '::text Done.'])
   const sandbox = await SessionSandbox.of(berth.traces, one)
-  await sandbox.tool('touch held')
+  await sandbox.made(`/workspace/${one}/held`)
   // While the first is in the middle of its turn.
   const probe = await readFile(join(import.meta.dirname, '../security/neighbour.mjs'), 'utf8')
   await berth.runTurn(two, ['Prepare', tool('Write', { file_path: `/workspace/${two}/probe.mjs`, content: probe })])
-  await waitUntil(
-    'the first has handed over',
-    async () => (await run(two, `cat /mnt/session/outputs/${one}/handed`)) === 'one',
-  )
+  expect(await run(two, `cat /mnt/session/outputs/${one}/handed`)).toBe('one')
   const found: unknown = JSON.parse(await run(two, `/opt/berth/node probe.mjs ${one} 1001`))
   expect(found).toEqual({
     owners: [1002],
@@ -146,13 +134,13 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   const read = 'cat note "$BERTH_OUTPUTS/note" ~/own; ls'
   await run(one, write('one'))
   await run(two, `${write('two')}; echo x > later`)
-  await Promise.all([untilSaved(one), untilSaved(two)])
+  await Promise.all([one, two].map((id) => untilTurnSaved(berth.dir, id)))
 
   // All of its processes: the next turn of each is on the same disk, with its conversation.
   await using events = await berth.watch(two)
-  await berth.send(two, ['Cut', bash('echo; sleep 300'), '::next', '::text Went on.'])
+  await berth.send(two, ['Cut', bash('touch /tmp/cut; sleep 300'), '::next', '::text Went on.'])
   const sandbox = await SessionSandbox.of(berth.traces, one)
-  await sandbox.tool('sleep')
+  await sandbox.made('/tmp/cut')
   await untilCallShipped(berth.dir, two, 'sleep 300')
   await sandbox.kill({ disk: 'kept' })
   expect(messagesOf(await events.turn(0, soon()))).toEqual(['Went on.'])
@@ -167,7 +155,7 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
 
   // With its disk: each has the files of its own checkpoint.
   await run(one, write('uno'))
-  await untilSaved(one)
+  await untilTurnSaved(berth.dir, one)
   await sandbox.kill({ disk: 'lost' })
   expect(await Promise.all([run(one, read), run(two, read)])).toEqual(['uno\nuno\nuno\nnote', there[1]])
   await using driver = await berth.traces.openDriver()
@@ -175,12 +163,12 @@ test('a sandbox that is lost comes back for all who live in it, and who leaves i
   expect(more).toEqual([])
 
   // One leaves.
-  await run(one, 'nohup sh -c "while :; do sleep 0.1; done # left-running" > /dev/null 2>&1 & echo x > /tmp/mine')
+  const left = 'nohup sh -c "while :; do sleep 0.1; done # left-running" > /dev/null 2>&1 &'
+  expect(await run(one, `${left} echo x > /tmp/mine; sleep 0.2; kill -0 $! && echo runs`)).toBe('runs')
   const copy = await fork(berth, one, { event_id: (await berth.list(one)).at(-1)?.id })
   expect(copy.session).toMatchObject({ berth: { sandbox: null } })
   berth.adopt(copy.session.id)
   const shared = await Promise.any([one, two].map((id) => SessionSandbox.of(berth.traces, id)))
-  await shared.tool('left-running')
   await berth.client.beta.sessions.delete(one)
   // Whoever was at it.
   await berth.server.restart()

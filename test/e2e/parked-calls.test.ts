@@ -251,14 +251,14 @@ describe('calls that outlive their CLI', () => {
   story(
     'survive a second loss, while they wait and while they run; what had begun is not repeated',
     async ({ berth }) => {
-      const slow = tool('Bash', { command: 'echo ran >> slow; while [ ! -e go ]; do sleep 0.1; done # held-open' })
+      const slow = tool('Bash', { command: 'echo ran >> slow; while [ ! -e go ]; do sleep 0.1; done' })
       const lines = [slow, mark('b'), '::next', '::text {{result:1}} | {{result:2}}']
       const asked = await askAndLose(berth, lines, 'the CLI')
       await using _events = asked.events
       const from = asked.events.events.length
       await berth.client.beta.sessions.events.send(asked.id, { events: asked.calls.map(allow) })
       const sandbox = await SessionSandbox.of(berth.traces, asked.id)
-      await sandbox.tool('held-open')
+      await sandbox.made('/workspace/slow')
       process.kill((await sandbox.cli()).pid, 'SIGKILL')
       const rest = await asked.events.turn(from)
       const [first, second] = ofType(rest, 'agent.tool_result')

@@ -1,6 +1,4 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
 import type { StreamEvent } from '../harness/event-collector.ts'
@@ -22,6 +20,18 @@ async function sessionWith(berth: TestBerth, on_interrupted_turn: Policy): Promi
 const count = (name: string): string => `echo run >> ${name}`
 const hold = 'touch held; while [ ! -e go ]; do sleep 0.1; done'
 
+/**
+ * Sends a prompt whose first call comes to `hold`, and waits until it is there and stands in the shipped transcript: whatever is killed from
+ * then on, the call has begun, and the agent remembers that.
+ */
+async function begin(berth: TestBerth, id: string, prompt: readonly string[]): Promise<SessionSandbox> {
+  await berth.send(id, prompt)
+  const sandbox = await SessionSandbox.of(berth.traces, id)
+  await sandbox.made('/workspace/held')
+  await untilCallShipped(berth.dir, id, 'touch held')
+  return sandbox
+}
+
 async function lines(berth: TestBerth, id: string, name: string): Promise<string> {
   const turn = await berth.runTurn(id, [
     'Count',
@@ -42,10 +52,12 @@ describe('a turn whose process is killed', () => {
   story('goes on where it stood, and is told that the outcome of its call is unknown', async ({ berth }) => {
     const id = await sessionWith(berth, 'continue')
     await using events = await berth.watch(id)
-    await berth.send(id, ['Work', tool('Bash', { command: `${count('a')}; ${hold}` }), '::next', '::text After.'])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
+    const sandbox = await begin(berth, id, [
+      'Work',
+      tool('Bash', { command: `${count('a')}; ${hold}` }),
+      '::next',
+      '::text After.',
+    ])
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
     expectRescheduled(turn)
@@ -77,15 +89,12 @@ describe('a turn whose process is killed', () => {
       const id = await sessionWith(berth, 'rerun')
       for (const prompt of before) await berth.runTurn(id, [prompt, '::text Done.'])
       await using events = await berth.watch(id)
-      await berth.send(id, [
+      const sandbox = await begin(berth, id, [
         'Work',
         tool('Bash', { command: `${count('b')}; [ $(cat b | wc -l) -gt 1 ] || { ${hold}; }` }),
         '::next',
         '::text {{turns}} {{prompt:1}}',
       ])
-      const sandbox = await SessionSandbox.of(berth.traces, id)
-      await sandbox.tool('touch held')
-      await untilCallShipped(berth.dir, id, 'touch held')
       process.kill((await sandbox.cli()).pid, 'SIGKILL')
       const turn = await events.turn()
       expectRescheduled(turn)
@@ -97,10 +106,12 @@ describe('a turn whose process is killed', () => {
   story('ends where the policy says stop, and the session goes on with the next message', async ({ berth }) => {
     const id = await sessionWith(berth, 'stop')
     await using events = await berth.watch(id)
-    await berth.send(id, ['Work', tool('Bash', { command: `${count('c')}; ${hold}` }), '::next', '::text Never.'])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
+    const sandbox = await begin(berth, id, [
+      'Work',
+      tool('Bash', { command: `${count('c')}; ${hold}` }),
+      '::next',
+      '::text Never.',
+    ])
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
     expect(onlyOf(turn, 'session.status_idle').stop_reason).toEqual({ type: 'retries_exhausted' })
@@ -157,10 +168,12 @@ describe('a session whose sandbox has ended', () => {
   story('goes on in the same one, with its files, when the runner is killed', async ({ berth }) => {
     const id = await remember(berth)
     await using events = await berth.watch(id)
-    await berth.send(id, ['Toil', tool('Bash', { command: `${count('d')}; ${hold}` }), '::next', '::text {{prompt:1}}'])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
+    const sandbox = await begin(berth, id, [
+      'Toil',
+      tool('Bash', { command: `${count('d')}; ${hold}` }),
+      '::next',
+      '::text {{prompt:1}}',
+    ])
     process.kill((await sandbox.runner()).pid, 'SIGKILL')
     const turn = await events.turn()
     expectRescheduled(turn)
@@ -176,13 +189,11 @@ describe('a session whose sandbox has ended', () => {
   story('says again what the agent said when nobody heard it', async ({ berth }) => {
     const id = await remember(berth)
     await using events = await berth.watch(id)
-    await berth.send(id, ['Mumble', tool('Bash', { command: hold }), '::next', '::text What nobody heard.'])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    const held = await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
+    const mumble = ['Mumble', tool('Bash', { command: hold }), '::next', '::text What nobody heard.']
+    const sandbox = await begin(berth, id, mumble)
     const runner = await sandbox.runner()
     process.kill(runner.pid, 'SIGSTOP')
-    await writeFile(`/proc/${held.pid}/root/workspace/go`, '')
+    await sandbox.make('/workspace/go')
     const { pid } = await sandbox.cli()
     const answer = ['-rqs', '"text":"What nobody heard.', `/proc/${pid}/root/home`]
     const isThere = (): Promise<boolean> =>
@@ -201,11 +212,8 @@ describe('a session whose sandbox has ended', () => {
     const id = await remember(berth, 'rerun')
     await using events = await berth.watch(id)
     const twice = `${count('e')}; [ $(cat e | wc -l) -gt 1 ] || { ${hold}; }`
-    await berth.send(id, ['Work again', tool('Bash', { command: twice }), '::next', '::text {{turns}} {{prompt:1}}'])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    const { pid } = await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
-    await waitUntil('the first try has counted', () => existsSync(`/proc/${pid}/root/workspace/held`))
+    const again = tool('Bash', { command: twice })
+    const sandbox = await begin(berth, id, ['Work again', again, '::next', '::text {{turns}} {{prompt:1}}'])
     await sandbox.kill({ disk: 'kept' })
     const turn = await events.turn()
     expectRescheduled(turn)
@@ -255,15 +263,12 @@ describe('a session whose sandbox is lost with its disk', () => {
       '::text Kept.',
     ])
     await using events = await berth.watch(id)
-    await berth.send(id, [
+    const sandbox = await begin(berth, id, [
       'Lose',
       tool('Bash', { command: `[ ! -e f ] || { ${hold}; }` }),
       '::next',
       '::text {{prompt:1}}',
     ])
-    const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('touch held')
-    await untilCallShipped(berth.dir, id, 'touch held')
     await sandbox.kill({ disk: 'lost' })
     const turn = await events.turn()
     expect(ofType(turn, 'session.status_rescheduled').length).toBeGreaterThan(0)

@@ -1,5 +1,6 @@
 /** A session's sandbox as the machine sees it: for stories in which something in it dies. */
-import { readFile, rm, stat, truncate } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { cgroupPids, readCgroups } from '@berth/sandbox/oci/cgroup'
@@ -68,6 +69,18 @@ export class SessionSandbox {
   /** The first process with this text among its arguments, such as the shell that is about to run it; waits until it runs. */
   tool(mark: string): Promise<HostProcess> {
     return this.#started(mark, (args) => args[0] !== '/opt/berth/claude' && args.some((arg) => arg.includes(mark)))
+  }
+
+  /** Resolves when a program in it has made this file; the path is one inside. */
+  async made(path: string): Promise<void> {
+    const { pid } = await this.runner()
+    await waitUntil(`${path} is made`, () => existsSync(`/proc/${pid}/root${path}`))
+  }
+
+  /** Makes an empty file in it, as nobody in it could tell apart from its own; the path is one inside. */
+  async make(path: string): Promise<void> {
+    const { pid } = await this.runner()
+    await writeFile(`/proc/${pid}/root${path}`, '')
   }
 
   /** The sandbox's outermost process: with it, everything in the sandbox ends. */

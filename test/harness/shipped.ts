@@ -1,4 +1,4 @@
-/** What of a conversation the server has, which no client can see: read from its database. */
+/** What of a session the server has, which no client can see: read from its database. */
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { waitUntil } from './wait-until.ts'
@@ -13,5 +13,15 @@ export async function untilCallShipped(dataDir: string, sessionId: string, words
   await waitUntil(`the transcript has the call of "${words}"`, () => {
     using database = new DatabaseSync(join(dataDir, 'berth.db'), { readOnly: true })
     return Number(database.prepare(query).get(sessionId, words)?.['parts']) > 0
+  })
+}
+
+/** Waits until the session's last turn has its checkpoint: one that was under way when the turn began is none of it. */
+export async function untilTurnSaved(dataDir: string, sessionId: string): Promise<void> {
+  const query = `SELECT max(seq) >= (SELECT max(seq) FROM events WHERE session_id = $id AND type = 'session.status_idle') AS saved
+    FROM checkpoints WHERE session_id = $id`
+  await waitUntil('the turn has its checkpoint', () => {
+    using database = new DatabaseSync(join(dataDir, 'berth.db'), { readOnly: true })
+    return database.prepare(query).get({ $id: sessionId })?.['saved'] === 1
   })
 }

@@ -244,12 +244,15 @@ CREATE TABLE packs (
   -- Size of the blob.
   bytes INTEGER NOT NULL,
   -- The save that has written it, until its checkpoint is committed; null from then on.
-  save_id TEXT
+  save_id TEXT,
+  -- 1: bytes of it are not what was stored. What it has is written again by whoever comes to have it.
+  is_damaged INTEGER NOT NULL
 );
 CREATE INDEX packs_by_workspace ON packs (workspace_id, ord);
 CREATE INDEX packs_by_save ON packs (save_id) WHERE save_id IS NOT NULL;
+CREATE INDEX packs_by_damage ON packs (workspace_id) WHERE is_damaged = 1;
 
--- Where the bytes of a hash are. There may be several places; the newest pack that is committed counts.
+-- Where the bytes of a hash are. There may be several places; the newest pack that is committed and not damaged counts.
 CREATE TABLE chunks (
   -- sha-256, hex.
   hash TEXT NOT NULL,

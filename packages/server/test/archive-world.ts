@@ -38,6 +38,16 @@ export async function openArchiveWorld(given?: string): Promise<ArchiveWorld> {
   return { dir, store, blobs, archives, [Symbol.asyncDispose]: () => parts.disposeAsync() }
 }
 
+/** One with a session that has this tree in a checkpoint. */
+export async function openWorldWith(
+  tree: Tree,
+): Promise<ArchiveWorld & { readonly session: string; readonly id: string }> {
+  const world = await openArchiveWorld()
+  const session = await newSession(world.store)
+  const { id } = await checkpoint(world, session, tree)
+  return { ...world, session, id }
+}
+
 /** Keys of all blobs, sorted. */
 export async function blobKeys(blobs: BlobStore): Promise<string[]> {
   const keys: string[] = []

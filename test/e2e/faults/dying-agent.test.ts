@@ -64,7 +64,7 @@ describe('a CLI that is killed', () => {
       const call = tool('Bash', { command: `echo x >> /workspace/effects; ${busy} # kept-running` })
       await berth.send(id, ['First', call, '::next', '::text Went on.'])
       const sandbox = await SessionSandbox.of(berth.traces, id)
-      await sandbox.tool('kept-running')
+      await sandbox.made('/workspace/effects')
       await untilCallShipped(berth.dir, id, 'kept-running')
       const cli = await sandbox.cli()
       process.kill(cli.pid, 'SIGKILL')
@@ -132,14 +132,15 @@ describe('an agent', () => {
 
 describe('a sandbox whose processes are killed', () => {
   /** Long enough to be killed; where it is run once more, it ends. */
-  const long = tool('Bash', { command: 'for n in $(seq 200); do sleep 0.05; done # kept-running' })
+  const long = tool('Bash', { command: 'touch begun; for n in $(seq 200); do sleep 0.05; done # kept-running' })
 
   async function destroyDuring(berth: TestBerth, prompt: readonly string[]): Promise<StreamEvent[]> {
     const { id } = await berth.createSession()
     await using events = await berth.watch(id)
     await berth.send(id, prompt)
     const sandbox = await SessionSandbox.of(berth.traces, id)
-    await sandbox.tool('kept-running')
+    await sandbox.made('/workspace/begun')
+    await untilCallShipped(berth.dir, id, 'kept-running')
     process.kill(await sandbox.shimPid(), 'SIGKILL')
     const turn = await events.turn(0, AbortSignal.timeout(50_000))
     expectRetried(turn, /sandbox was lost/)

@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type EventCollector, type StreamEvent } from '../../harness/event-collector.ts'
 import { tool } from '../../harness/message.ts'
 import type { ServerProcess } from '../../harness/berth-server.ts'
 import { asListed, messagesOf, ofType, onlyOf, textOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
+import { untilCallShipped } from '../../harness/shipped.ts'
 import { startKillableBerth, type TestBerth } from '../../harness/test-berth.ts'
 import { waitUntil } from '../../harness/wait-until.ts'
 
@@ -29,8 +29,8 @@ const askForBash = {
 
 /** Makes /workspace/go from outside, as long as no server is there. */
 async function tell(sandbox: SessionSandbox): Promise<void> {
-  const { pid } = await sandbox.tool('kept-running')
-  await writeFile(`/proc/${pid}/root/workspace/go`, '')
+  await sandbox.made('/workspace/effects')
+  await sandbox.make('/workspace/go')
 }
 
 /** Reads the session's log until its turn is over. */
@@ -82,7 +82,7 @@ describe('a server killed while much is going on', () => {
       '::text {{result:1}}|{{result:2}}',
     ])
     const sandbox = await SessionSandbox.of(berth.traces, running.id)
-    await sandbox.tool('kept-running')
+    await sandbox.made('/workspace/effects')
     await asking.events.turn()
     await berth.send(streaming.id, ['Stream', '::slow 40', '::chunks 100', '::repeat 100 word'])
     await streaming.events.first('event_delta')
@@ -175,6 +175,7 @@ test('a server that is asked to end does so at once and well; the sandbox lives 
   const { id, events } = await scene()
   await berth.send(id, ['Drain', untilTold, '::next', '::text {{result}}'])
   const sandbox = await SessionSandbox.of(berth.traces, id)
+  await sandbox.made('/workspace/effects')
   const { pid } = await sandbox.tool('kept-running')
   const from = performance.now()
   expect(await berth.server.kill('SIGTERM')).toMatchObject({ code: 0 })
@@ -196,7 +197,8 @@ describe('a server killed together with a sandbox', () => {
     await berth.runTurn(idle.id, ['Remember', write, '::next', '::text Kept.'])
     await berth.send(working.id, ['Work', untilTold, '::next', '::text After.'])
     const sandboxes = await Promise.all([working, idle].map(({ id }) => SessionSandbox.of(berth.traces, id)))
-    await sandboxes[0]?.tool('kept-running')
+    await sandboxes[0]?.made('/workspace/effects')
+    await untilCallShipped(berth.dir, working.id, 'kept-running')
     await berth.server.kill()
     for (const sandbox of sandboxes) await sandbox.kill({ disk: 'kept' })
     await berth.server.restart()

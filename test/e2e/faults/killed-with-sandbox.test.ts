@@ -12,12 +12,12 @@ test('a sandbox that dies while no server is there: the next server starts at on
   await berth.runTurn(id, ['First', tool('Bash', { command: 'touch first' }), '::next', '::text First.'])
   await berth.send(id, [
     'Second',
-    tool('Bash', { command: 'while [ -e first ]; do sleep 0.1; done # kept-running' }),
+    tool('Bash', { command: 'touch begun; while [ -e first ]; do sleep 0.1; done # kept-running' }),
     '::next',
     '::text {{prompt:1}}',
   ])
   const sandbox = await SessionSandbox.of(berth.traces, id)
-  await sandbox.tool('kept-running')
+  await sandbox.made('/workspace/begun')
   await untilCallShipped(berth.dir, id, 'kept-running')
   await berth.server.kill()
   process.kill(await sandbox.shimPid(), 'SIGKILL')

@@ -7,8 +7,9 @@ import { jsonLine } from '../json-line.ts'
 import { neutraliseLine } from '../neutralise.ts'
 import { Screen, type Style } from '../screen.ts'
 import { addServeOptions, type ServeOptions, serveConfig } from '../serve-config.ts'
+import type { StartConfig } from '../start.ts'
 
-type DoctorOptions = ServeOptions & { readonly json?: boolean }
+type DoctorOptions = ServeOptions & { readonly json?: boolean; readonly security?: boolean }
 
 const labels: Record<Finding['level'], { text: string; style: Style }> = {
   ok: { text: 'ok', style: 'green' },
@@ -19,19 +20,27 @@ const labels: Record<Finding['level'], { text: string; style: Style }> = {
 export function addDoctor(program: Command, context: Context): void {
   addServeOptions(program.command('doctor'))
     .description('examine this machine, and say what to do where something is missing')
+    .option('--security', 'say instead how well this machine and this installation are secured')
     .option('--json', 'one finding per line as JSON')
     .action((_options: DoctorOptions, command: Command) => doctor(command.optsWithGlobals<DoctorOptions>(), context))
 }
 
 async function doctor(options: DoctorOptions, context: Context): Promise<void> {
-  const config = serveConfig(options, context)
-  const { driverFindings } = await import('../driver-findings.ts')
-  const findings = [...(await examine(config)), ...(await driverFindings(config))]
+  const findings = await findingsOf(serveConfig(options, context), options.security === true)
   using screen = Screen.of(context)
   const width = Math.max(...findings.map(({ what }) => what.length))
   for (const finding of findings)
     screen.line(options.json === true ? jsonLine(finding) : render(finding, screen, width))
   context.setExitCode(findings.some(({ level }) => level === 'fail') ? exit.failure : exit.ok)
+}
+
+async function findingsOf(config: StartConfig, isAboutSecurity: boolean): Promise<Finding[]> {
+  if (isAboutSecurity) {
+    const { securityFindings } = await import('../posture/security-findings.ts')
+    return securityFindings(config)
+  }
+  const { driverFindings } = await import('../driver-findings.ts')
+  return [...(await examine(config)), ...(await driverFindings(config))]
 }
 
 function render({ level, what, detail, remedy }: Finding, screen: Screen, width: number): string {

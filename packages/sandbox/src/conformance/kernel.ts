@@ -11,7 +11,7 @@ import {
   refusedCalls,
   unknownCalls,
   x32Call,
-} from './system-calls.ts'
+} from '../system-calls.ts'
 
 export function kernel(test: DriverUnderTest): void {
   describe('kernel', () => {

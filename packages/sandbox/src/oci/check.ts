@@ -3,6 +3,7 @@ import { access, readFile, readlink, statfs } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import type { Finding } from '../driver.ts'
+import { fail, ok, warn } from '../finding.ts'
 import { controllers, readCgroups } from './cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import { longestSocketPath, SOCKET_PATH_MAX } from './layout.ts'
@@ -45,14 +46,6 @@ export async function checkMachine(settings: Settings, stateDir: string, signal?
   const findings = await Promise.all(checks)
   signal?.throwIfAborted()
   return [checkRoot(), checkSocketPaths(stateDir), ...checkLimits(cgroups, settings), ...findings]
-}
-
-function ok(what: string, detail: string): Finding {
-  return { level: 'ok', what, detail }
-}
-
-function fail(what: string, detail: string, remedy: string): Finding {
-  return { level: 'fail', what, detail, remedy }
 }
 
 function checkRoot(): Finding {
@@ -110,9 +103,7 @@ function checkLimits(cgroups: Cgroups, settings: Settings): Finding[] {
     const detail = `no controller ${name} (cgroup ${cgroups.version})`
     const remedy = `enable it: in cgroup v2 echo +${name} > /sys/fs/cgroup/cgroup.subtree_control, in v1 mount it`
     const waived = settings.withoutLimits.includes(name)
-    return waived
-      ? { level: 'warn', what, detail: `${detail}; sandboxes run without`, remedy }
-      : fail(what, detail, remedy)
+    return waived ? warn(what, `${detail}; sandboxes run without`, remedy) : fail(what, detail, remedy)
   })
 }
 
@@ -120,7 +111,7 @@ async function checkSwap(cgroups: Cgroups): Promise<Finding> {
   const devices = (await readFile('/proc/swaps', 'utf8').catch(() => '')).trim().split('\n').length - 1
   if (cgroups.swapLimit || devices < 1) return ok('swap limit', 'sandboxes use no swap')
   const detail = 'this kernel does not count swap by cgroup, and there is swap'
-  return { level: 'warn', what: 'swap limit', detail, remedy: 'boot with swapaccount=1, or swapoff -a' }
+  return warn('swap limit', detail, 'boot with swapaccount=1, or swapoff -a')
 }
 
 async function checkUserNamespaces(): Promise<Finding> {
@@ -157,7 +148,7 @@ async function checkDisk(stateDir: string): Promise<Finding> {
   const detail = `${(free / GIB).toFixed(1)} GiB free for ${stateDir}`
   const remedy = `free space in ${stateDir}, or move the data directory`
   if (free < GIB) return fail('disk', detail, remedy)
-  return free < 10 * GIB ? { level: 'warn', what: 'disk', detail, remedy } : ok('disk', detail)
+  return free < 10 * GIB ? warn('disk', detail, remedy) : ok('disk', detail)
 }
 
 async function checkBinary(what: string, path: string): Promise<Finding> {

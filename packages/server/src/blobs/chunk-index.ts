@@ -2,7 +2,9 @@
 import type { ChunkPlace } from '../domain/checkpoint.ts'
 
 export interface ChunkIndex {
-  findChunks(args: { workspaceId: string; hashes: readonly string[] }): Promise<ChunkPlace[]>
+  findChunks(args: { workspaceId: string; hashes: readonly string[]; sound?: boolean }): Promise<ChunkPlace[]>
+  distrustPack(args: { id: string }): Promise<void>
+  hasDamagedPacks(args: { workspaceId: string }): Promise<boolean>
   addPack(args: {
     workspaceId: string
     saveId: string

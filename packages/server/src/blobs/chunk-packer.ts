@@ -1,6 +1,6 @@
 /**
  * Chunks on their way into blobs: small ones are gathered into frames of up to 1 MiB, each compressed by itself (zstd), and frames into
- * packs of some MiB, which are one blob each. What the workspace has already is not written again.
+ * packs of some MiB, which are one blob each. What the workspace has already, in a pack that is not damaged, is not written again.
  */
 import { promisify } from 'node:util'
 import { constants, zstdCompress } from 'node:zlib'
@@ -131,7 +131,8 @@ export class ChunkPacker {
     const { index, workspaceId, pins, isRepair } = this.#parts
     if (isRepair) return [...chunks]
     const known = new Set<string>()
-    for (const { hash, pack } of await index.findChunks({ workspaceId, hashes: chunks.map((chunk) => chunk.hash) })) {
+    const hashes = chunks.map((chunk) => chunk.hash)
+    for (const { hash, pack } of await index.findChunks({ workspaceId, hashes, sound: true })) {
       if (!pins.pin(pack)) continue
       known.add(hash)
       this.#relies.add(pack)

@@ -1,19 +1,21 @@
 /** From a hash to its bytes, verified. */
 import type { ChunkPlace } from '../domain/checkpoint.ts'
 import { type ChunkIndex, HASHES_AT_ONCE } from './chunk-index.ts'
-import { damaged, missing } from './damaged.ts'
+import { damaged, isDamaged, missing } from './damaged.ts'
 import type { FrameCache } from './frame-cache.ts'
 import { sha256 } from './sha256.ts'
+
+type ReaderIndex = Pick<ChunkIndex, 'findChunks' | 'distrustPack' | 'hasDamagedPacks'>
 
 /** Reads in order, this many chunks ahead of what is taken. */
 const AHEAD = 2
 
 export class ChunkReader {
-  readonly #index: Pick<ChunkIndex, 'findChunks'>
+  readonly #index: ReaderIndex
   readonly #frames: FrameCache
   readonly #workspaceId: string
 
-  constructor(parts: { index: Pick<ChunkIndex, 'findChunks'>; frames: FrameCache; workspaceId: string }) {
+  constructor(parts: { index: ReaderIndex; frames: FrameCache; workspaceId: string }) {
     this.#index = parts.index
     this.#frames = parts.frames
     this.#workspaceId = parts.workspaceId
@@ -25,16 +27,25 @@ export class ChunkReader {
     return this.at(place)
   }
 
-  /** The chunk that was found there. */
+  /** The chunk that was found there, or elsewhere where that place is damaged. A pack in which damage is found is noted as such. */
   async at(place: ChunkPlace): Promise<Uint8Array<ArrayBuffer>> {
     try {
       return await this.#verified(place)
     } catch (error) {
-      // The same bytes may have been found in a newer pack since, and this one removed.
+      // The same bytes may be in another pack, or have been found there since, and this one removed.
       const [now] = await this.locate([place.hash])
       if (now === undefined || now.pack === place.pack) throw error
       return this.#verified(now)
     }
+  }
+
+  /** Those of them that the workspace has in damaged packs alone, or not at all. */
+  async unsound(hashes: readonly string[]): Promise<Set<string>> {
+    const unsound = new Set<string>()
+    if (!(await this.#index.hasDamagedPacks({ workspaceId: this.#workspaceId }))) return unsound
+    hashes.forEach((hash) => unsound.add(hash))
+    for (const { hash } of await this.#find(hashes, true)) unsound.delete(hash)
+    return unsound
   }
 
   /** Their bytes, in order; one that is named twice comes twice. Rejects at the first that is damaged or missing. */
@@ -45,11 +56,15 @@ export class ChunkReader {
   }
 
   /** Where those of them are that the workspace has, in no order. */
-  async locate(hashes: readonly string[]): Promise<ChunkPlace[]> {
+  locate(hashes: readonly string[]): Promise<ChunkPlace[]> {
+    return this.#find(hashes, false)
+  }
+
+  async #find(hashes: readonly string[], sound: boolean): Promise<ChunkPlace[]> {
     const places: ChunkPlace[] = []
     for (let from = 0; from < hashes.length; from += HASHES_AT_ONCE) {
       const part = hashes.slice(from, from + HASHES_AT_ONCE)
-      places.push(...(await this.#index.findChunks({ workspaceId: this.#workspaceId, hashes: part })))
+      places.push(...(await this.#index.findChunks({ workspaceId: this.#workspaceId, hashes: part, sound })))
     }
     return places
   }
@@ -74,9 +89,14 @@ export class ChunkReader {
   }
 
   async #verified(place: ChunkPlace): Promise<Uint8Array<ArrayBuffer>> {
-    const frame = await this.#frames.get(this.#workspaceId, place)
-    const bytes = frame.subarray(place.start, place.start + place.length)
-    if ((await sha256(bytes)) !== place.hash) throw damaged(place, 'holds other bytes than were stored')
-    return bytes
+    try {
+      const frame = await this.#frames.get(this.#workspaceId, place)
+      const bytes = frame.subarray(place.start, place.start + place.length)
+      if ((await sha256(bytes)) !== place.hash) throw damaged(place, 'holds other bytes than were stored')
+      return bytes
+    } catch (error) {
+      if (isDamaged(error)) await this.#index.distrustPack({ id: place.pack })
+      throw error
+    }
   }
 }

@@ -5,8 +5,7 @@ import {
   type ArchiveWorld,
   blobKeys,
   checkpoint,
-  newSession,
-  openArchiveWorld,
+  openWorldWith,
   restored,
   workspaceId,
 } from '../../test/archive-world.ts'
@@ -20,11 +19,9 @@ function rounds({ archives, store }: ArchiveWorld): CollectionRounds {
 }
 
 test('at start everything that is nobody’s goes', async () => {
-  await using world = await openArchiveWorld()
-  const session = await newSession(world.store)
-  await checkpoint(world, session, one())
+  await using world = await openWorldWith(one())
   const tree = one()
-  const { id } = await checkpoint(world, session, tree, { keep: 1 })
+  const { id } = await checkpoint(world, world.session, tree, { keep: 1 })
   await world.blobs.put(`packs/${workspaceId}/pack_unknown`, [Buffer.from('x')])
   expect(await blobKeys(world.blobs)).toHaveLength(3)
   await using _rounds = rounds(world)
@@ -33,12 +30,11 @@ test('at start everything that is nobody’s goes', async () => {
 })
 
 test('what was removed goes with a round', async () => {
-  await using world = await openArchiveWorld()
-  const session = await newSession(world.store)
+  await using world = await openWorldWith(one())
   await using running = rounds(world)
-  const [first, tree] = [await checkpoint(world, session, one()), one()]
-  const newest = await checkpoint(world, session, tree)
-  await world.store.removeCheckpoint({ workspaceId, id: first.id })
+  const tree = one()
+  const newest = await checkpoint(world, world.session, tree)
+  await world.store.removeCheckpoint({ workspaceId, id: world.id })
   running.note(workspaceId)
   await expect.poll(() => blobKeys(world.blobs)).toHaveLength(1)
   expect(await restored(world.archives, newest.id)).toEqual(tree)

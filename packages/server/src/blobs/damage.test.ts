@@ -8,6 +8,7 @@ import {
   checkpoint,
   newSession,
   openArchiveWorld,
+  openWorldWith,
   restored,
   workspaceId,
 } from '../../test/archive-world.ts'
@@ -37,9 +38,8 @@ const damages: Record<string, (path: string) => Promise<void>> = {
 }
 
 test.each(Object.entries(damages))('%s fails what needs it, and says what it is', async (_, damage) => {
-  await using world = await openArchiveWorld()
-  const session = await newSession(world.store)
-  const { id } = await checkpoint(world, session, tree)
+  await using world = await openWorldWith(tree)
+  const { id } = world
   const pack = await packOf(world)
   await damage(pack.path)
   // Nothing is remembered from the save.
@@ -59,9 +59,8 @@ test.each(Object.entries(damages))('%s fails what needs it, and says what it is'
 })
 
 test('a save on a damaged base writes everything again, which mends the base', async () => {
-  await using world = await openArchiveWorld()
-  const session = await newSession(world.store)
-  const { id } = await checkpoint(world, session, tree)
+  await using world = await openWorldWith(tree)
+  const { id, session } = world
   await truncate((await packOf(world)).path, 0)
   await using again = await openArchiveWorld(world.dir)
   const next = await checkpoint(again, session, tree, { base: id })
@@ -74,9 +73,8 @@ test('a save on a damaged base writes everything again, which mends the base', a
 })
 
 test('a repair writes again what a base that seems sound has lost', async () => {
-  await using world = await openArchiveWorld()
-  const session = await newSession(world.store)
-  const { id } = await checkpoint(world, session, tree)
+  await using world = await openWorldWith(tree)
+  const { id, session } = world
   await damages['a flipped byte']?.((await packOf(world)).path)
   await using again = await openArchiveWorld(world.dir)
   const next = await checkpoint(again, session, tree, { base: id, isRepair: true })
@@ -85,11 +83,9 @@ test('a repair writes again what a base that seems sound has lost', async () => 
 })
 
 test('a collection removes nothing when it cannot read what is needed', async () => {
-  await using world = await openArchiveWorld()
-  const session = await newSession(world.store)
-  const first = await checkpoint(world, session, { dead: { bytes: new Uint8Array(randomBytes(10_000)) } })
-  await checkpoint(world, session, tree)
-  await world.store.removeCheckpoint({ workspaceId, id: first.id })
+  await using world = await openWorldWith({ dead: { bytes: new Uint8Array(randomBytes(10_000)) } })
+  await checkpoint(world, world.session, tree)
+  await world.store.removeCheckpoint({ workspaceId, id: world.id })
   const packs = await world.store.listPacks({ workspaceId })
   expect(packs).toHaveLength(2)
   await truncate(join(world.dir, 'blobs', 'packs', workspaceId, packs[1]?.id ?? ''), 10)
@@ -99,4 +95,39 @@ test('a collection removes nothing when it cannot read what is needed', async ()
     details: { error_code: 'checkpoint_damaged' },
   })
   expect(await world.store.listPacks({ workspaceId })).toHaveLength(2)
+})
+
+test('what one session has found damaged, no other relies on: neither for what it sends nor for what its base has', async () => {
+  await using world = await openWorldWith(tree)
+  const [fresh, early] = [await newSession(world.store), await newSession(world.store)]
+  const small = { ...tree, c: { bytes: new TextEncoder().encode('c') } }
+  const { id: base } = await checkpoint(world, early, small)
+  // In the frame of the files alone: the tree of the base can be read.
+  await damages['a flipped byte']?.((await packOf(world)).path)
+  {
+    await using again = await openArchiveWorld(world.dir)
+    await expect(restored(again.archives, world.id)).rejects.toMatchObject({
+      details: { error_code: 'checkpoint_damaged' },
+    })
+  }
+  // Known after a restart, too.
+  await using again = await openArchiveWorld(world.dir)
+  const onBase = await checkpoint(again, early, small, { base })
+  expect(onBase).toMatchObject({ baseFault: undefined, sentBytes: 2_000_001 })
+  expect(await restored(again.archives, onBase.id)).toEqual(small)
+  // Its bytes are whole again, for all who have them.
+  expect(await restored(again.archives, world.id)).toEqual(tree)
+  expect((await checkpoint(again, early, small, { base: onBase.id })).storedBytes).toBe(0)
+  expect((await checkpoint(again, fresh, tree)).storedBytes).toBeLessThan(1_000)
+})
+
+test('a session without a base writes what it sends, where the workspace has it in a damaged pack alone', async () => {
+  await using world = await openWorldWith(tree)
+  await damages['a missing blob']?.((await packOf(world)).path)
+  await using again = await openArchiveWorld(world.dir)
+  await expect(restored(again.archives, world.id)).rejects.toMatchObject({ details: { pack: expect.any(String) } })
+  const { id, storedBytes } = await checkpoint(again, await newSession(again.store), tree)
+  expect(storedBytes).toBeGreaterThan(2_000_000)
+  expect(await restored(again.archives, id)).toEqual(tree)
+  expect(await restored(again.archives, world.id)).toEqual(tree)
 })

@@ -7,7 +7,7 @@ import {
   blobKeys,
   checkpoint,
   newSession,
-  openArchiveWorld,
+  openWorldWith,
   restored,
   workspaceId,
 } from '../../test/archive-world.ts'
@@ -20,8 +20,9 @@ const secret = new Uint8Array(randomBytes(5_000))
 const own = new Uint8Array(randomBytes(5_000))
 
 beforeAll(async () => {
-  world = await openArchiveWorld()
-  foreign = (await checkpoint(world, await newSession(world.store), { secret: { bytes: secret } })).id
+  const opened = await openWorldWith({ secret: { bytes: secret } })
+  world = opened
+  foreign = opened.id
   mine = (await checkpoint(world, await newSession(world.store), { own: { bytes: own } })).id
 })
 afterAll(() => world[Symbol.asyncDispose]())

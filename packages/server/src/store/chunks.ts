@@ -18,18 +18,26 @@ export interface StoredPack {
   readonly workspaceId: string
 }
 
-/** The places of those hashes that the workspace has, in no order; of several places of a hash the newest. */
-export async function findChunks(
-  db: Db,
-  args: { workspaceId: string; hashes: readonly string[] },
-): Promise<ChunkPlace[]> {
-  const { rows } = await sql<ChunkPlace & { newest: number }>`
-    SELECT chunks.hash AS hash, packs.id AS pack, max(packs.ord) AS newest, chunks.frame_start AS frameStart,
+export interface FindChunksArgs {
+  readonly workspaceId: string
+  readonly hashes: readonly string[]
+  /** None of a pack in which damage was found. */
+  readonly sound?: boolean
+}
+
+/** More than there are packs: what comes before the age of one. */
+const FIRST = 1_000_000_000_000
+
+/** The places of those hashes that the workspace has, in no order; of several places of a hash the newest in which no damage was found. */
+export async function findChunks(db: Db, args: FindChunksArgs): Promise<ChunkPlace[]> {
+  const { rows } = await sql<ChunkPlace & { best: number }>`
+    SELECT chunks.hash AS hash, packs.id AS pack, max((1 - packs.is_damaged) * ${FIRST} + packs.ord) AS best, chunks.frame_start AS frameStart,
       chunks.frame_length AS frameLength, chunks.start AS start, chunks.length AS length
     FROM json_each(${JSON.stringify(args.hashes)}) AS wanted
     CROSS JOIN chunks ON chunks.hash = wanted.value
     CROSS JOIN packs ON packs.ord = chunks.pack
     WHERE packs.workspace_id = ${args.workspaceId} AND packs.save_id IS NULL
+      AND packs.is_damaged <= ${args.sound === true ? 0 : 1}
     GROUP BY chunks.hash`.execute(db)
   return rows.map(({ hash, pack, frameStart, frameLength, start, length }) => {
     return { hash, pack, frameStart, frameLength, start, length }
@@ -40,7 +48,7 @@ export async function findChunks(
 export async function addPack(db: Db, args: AddPackArgs): Promise<void> {
   const { ord } = await db
     .insertInto('packs')
-    .values({ id: args.id, workspace_id: args.workspaceId, bytes: args.bytes, save_id: args.saveId })
+    .values({ id: args.id, workspace_id: args.workspaceId, bytes: args.bytes, save_id: args.saveId, is_damaged: 0 })
     .returning('ord')
     .executeTakeFirstOrThrow()
   const rows = args.chunks.map((chunk) => [chunk.hash, chunk.frameStart, chunk.frameLength, chunk.start, chunk.length])
@@ -62,6 +70,17 @@ export async function removePack(db: Db, args: { id: string; uncommitted: boolea
   await db.deleteFrom('chunks').where('pack', '=', pack.ord).execute()
   await db.deleteFrom('packs').where('ord', '=', pack.ord).execute()
   return true
+}
+
+/** Damage was found in it: from now on nothing new relies on it. Nothing where there is no such pack. */
+export async function distrustPack(db: Db, args: { id: string }): Promise<void> {
+  await db.updateTable('packs').set({ is_damaged: 1 }).where('id', '=', args.id).execute()
+}
+
+/** Whether damage was found in a pack of the workspace that is still there. */
+export async function hasDamagedPacks(db: Db, args: { workspaceId: string }): Promise<boolean> {
+  const query = db.selectFrom('packs').select('ord').where('workspace_id', '=', args.workspaceId)
+  return (await query.where('is_damaged', '=', 1).limit(1).executeTakeFirst()) !== undefined
 }
 
 /** Packs that checkpoints were committed with. */

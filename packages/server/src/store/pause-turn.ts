@@ -1,5 +1,6 @@
 /** A turn that rests because no model request may be made for it, and goes on when one may. */
 import { randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
 import { isBudgetReached } from '../domain/budget.ts'
 import { freshTurn } from '../domain/turn/turn-state.ts'
 import { type Committed, SessionLog, type SessionRow } from './session-log.ts'
@@ -57,14 +58,18 @@ export async function resumeSession(
 
 /** Those that rest, oldest first. */
 export async function listPausedSessions(db: Db, _args: object): Promise<SessionRow[]> {
-  return db
-    .selectFrom('sessions')
-    .selectAll()
-    .where('status', '=', 'idle')
-    .where('stop_reason', '=', PAUSED)
-    .orderBy('ord')
-    .limit(MAX_LISTED)
-    .execute()
+  return (
+    db
+      .selectFrom('sessions')
+      .selectAll()
+      .where('status', '=', 'idle')
+      .where('stop_reason', '=', PAUSED)
+      // A fork begins where another rests, and has nothing to go on with.
+      .where(sql<boolean>`turn ->> 'paused' IS NOT NULL`)
+      .orderBy('ord')
+      .limit(MAX_LISTED)
+      .execute()
+  )
 }
 
 async function inputIn(

@@ -84,11 +84,16 @@ test('stands still while the sandbox is lost, and goes on when it is started aga
   expect(await times(sessionId)).toEqual([{ key: ['2026-11-22'], ms: 6 * 60_000 }])
 })
 
-test('is shared by those who live in one, and goes on with those who stay', async () => {
-  const environment_id = newId('env')
+async function longRunning(): Promise<string> {
+  const id = newId('env')
   const config = { type: 'cloud' as const, berth: { lifecycle: { type: 'long_running' as const } } }
   const body = newEnvironment({ name: 'e', config })
-  await store.createEnvironment({ workspaceId, id: environment_id, body, now: hour('12:00') })
+  await store.createEnvironment({ workspaceId, id, body, now: hour('12:00') })
+  return id
+}
+
+test('is shared by those who live in one, and goes on with those who stay', async () => {
+  const environment_id = await longRunning()
   const [one, two] = [
     await sandboxOf(hour('12:00'), { environment_id, sandbox: 'both' }),
     await sandboxOf(hour('12:00'), { environment_id, sandbox: 'both' }),
@@ -98,6 +103,47 @@ test('is shared by those who live in one, and goes on with those who stay', asyn
   await store.noteSandboxTime({ now: hour('12:20') })
   expect(await times(one.sessionId, [])).toEqual([{ key: [], ms: 5 * 60_000 }])
   expect(await times(two.sessionId, [])).toEqual([{ key: [], ms: 15 * 60_000 }])
+})
+
+test('before another came in is of those alone who were there', async () => {
+  const environment_id = await longRunning()
+  const one = await sandboxOf(hour('12:00'), { environment_id, sandbox: 'one by one' })
+  const two = await sandboxOf(hour('12:10'), { environment_id, sandbox: 'one by one' })
+  expect(two.sandboxId).toBe(one.sandboxId)
+  await store.noteSandboxTime({ now: hour('12:20') })
+  expect(await times(one.sessionId, [])).toEqual([{ key: [], ms: 15 * 60_000 }])
+  expect(await times(two.sessionId, [])).toEqual([{ key: [], ms: 5 * 60_000 }])
+  // Lost for both at once; who leaves then leaves no time behind, and a restart begins anew.
+  const lost = {
+    sessionId: one.sessionId,
+    epoch: two.epoch,
+    sandboxId: one.sandboxId,
+    why: 'lost',
+    files: 'kept' as const,
+  }
+  await store.loseSandbox({ ...lost, isCounted: false, now: hour('12:22') })
+  await store.archiveSession({ workspaceId, sessionId: two.sessionId, now: hour('12:30') })
+  await store.restartSandbox({ epoch: two.epoch, sandboxId: one.sandboxId, nonce: 'n2', now: hour('12:40') })
+  await store.deleteSession({ workspaceId, sessionId: one.sessionId, now: hour('12:43') })
+  expect(await times(one.sessionId, [])).toEqual([{ key: [], ms: 19 * 60_000 }])
+  expect(await times(two.sessionId, [])).toEqual([{ key: [], ms: 6 * 60_000 }])
+})
+
+test('of a warm sandbox begins with the session that claims it', async () => {
+  const environment_id = places.environments.continue
+  const sandboxId = newId('sbx')
+  const place = { driver: 'none', nonce: 'n' }
+  await store.addWarmSandbox({ sandboxId, environmentId: environment_id, workspaceId, ...place, now: hour('14:00') })
+  await store.noteSandboxTime({ now: hour('14:10') })
+  const key = { id: newId('sesn'), threadId: newId('sthr'), workspaceId }
+  const body = { agent: places.agent, environment_id }
+  const { row } = await store.createSession({ ...key, body, prices: listPrices, now: hour('14:20') })
+  const lease = { groupId: row.group_id, holder: 'me', until: '2099-01-01T00:00:00.000Z', now: hour('14:20') }
+  const epoch = (await store.takeLease(lease)) ?? 0
+  const claim = { sessionId: row.id, epoch, sandboxId, ...place, now: hour('14:20'), parked: null }
+  expect(await store.claimWarmSandbox(claim)).toBe(true)
+  await store.noteSandboxTime({ now: hour('14:25') })
+  expect(await times(row.id, [])).toEqual([{ key: [], ms: 5 * 60_000 }])
 })
 
 test('of a sandbox that nobody renewed ends with its life', () => {

@@ -2,6 +2,7 @@
 import { command, type Command } from '@berth/protocol'
 import { assertEpoch } from './assert-epoch.ts'
 import { findNewestCheckpoint } from './checkpoints.ts'
+import { noteSandboxTime } from './sandbox-time.ts'
 import type { SandboxState } from './schema.ts'
 import type { SessionRow } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -30,6 +31,8 @@ export async function assignSandbox(db: Db, args: AssignSandboxArgs): Promise<st
   const present = await findGroupSandbox(db, session.group_id)
   const sandboxId = present ?? args.sandboxId
   if (present === undefined) await insertSandbox(db, session.workspace_id, args)
+  // Up to now it was the others' alone.
+  else await noteSandboxTime(db, { sandboxId: present, now: args.now })
   await startLink(db, args.sessionId)
   const hasTranscript = Object.keys(await listTranscriptSizes(db, args)).length > 0
   const hasFiles = (await findNewestCheckpoint(db, args)) !== undefined

@@ -126,7 +126,14 @@ export interface Database {
   transcripts: { session_id: string; path: string; start: number; length: number; text: string }
   outbox: { session_id: string; seq: number; body: string }
   sdk_messages: { session_id: string; seq: number; body: string }
-  packs: { ord: Generated<number>; id: string; workspace_id: string; bytes: number; save_id: string | null }
+  packs: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    bytes: number
+    save_id: string | null
+    is_damaged: number
+  }
   chunks: {
     hash: string
     pack: number
