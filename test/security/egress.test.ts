@@ -18,6 +18,7 @@ import { tool } from '../harness/message.ts'
 import { onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
+import { waitUntil } from '../harness/wait-until.ts'
 
 const run = promisify(execFile)
 const allowed = ['allowed.test', 'git.allowed.test', 'packages.allowed.test']
@@ -222,7 +223,10 @@ test('while the gateway is down nothing leaves, and afterwards the policy is the
   const watch = `for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w '%{http_code} ' --cacert ca.pem https://allowed.test/page https://refused.test/ 2>/dev/null; sleep 0.1; done`
   const turn = shell(watch)
   const before = (await berth.traces.gateway())?.pid ?? 0
-  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  const last = (await decisions('?limit=1')).data[0]?.id ?? 0
+  await waitUntil('the loop gets through', async () =>
+    (await decisions()).data.some(({ id: one, decision }) => one > last && decision === 'allow'),
+  )
   process.kill(before, 'SIGKILL')
   const codes = (await turn).trim().split(' ')
   expect(codes).toContain('200')

@@ -5,6 +5,7 @@ import {
   budgetChange,
   type EgressDecisions,
   type GatewayHealth,
+  type RoutedSessions,
   sessionRoute,
   type SessionUsage,
   type UsageGroups,
@@ -31,7 +32,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions
+  readonly body?: GatewayHealth | RoutedSessions | SessionUsage | UsageGroups | EgressDecisions
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -85,6 +86,7 @@ async function respond(parts: ControlParts, request: IncomingMessage, response: 
 async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<Answer> {
   const call = `${request.method ?? ''} ${request.url ?? ''}`
   if (call === 'GET /health') return { status: 200, body: parts.health() }
+  if (call === 'GET /sessions') return { status: 200, body: { sessions: parts.routes.ids } }
   if (call === 'POST /shutdown') {
     parts.shutdown()
     return { status: 202 }

@@ -8,6 +8,7 @@ import {
   type EgressDecision,
   type GatewayHealth,
   gatewayHealth,
+  routedSessions,
   type SessionBudget,
   sessionRoute,
   type SessionRoute,
@@ -28,6 +29,8 @@ export interface GatewayClient {
   /** Resolves when the session's socket can be connected to. */
   route(sessionId: string, route: SessionRoute, signal?: AbortSignal): Promise<void>
   unroute(sessionId: string, signal?: AbortSignal): Promise<void>
+  /** Ids of the sessions that have sockets, in no order. */
+  sessions(signal?: AbortSignal): Promise<string[]>
   /** Holds for the session's next model request. */
   setBudget(sessionId: string, budget: SessionBudget | null, signal?: AbortSignal): Promise<void>
   usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
@@ -58,6 +61,7 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
     route: async (id, route, signal) =>
       void (await call('PUT', session(id), { body: sessionRoute.parse(route), signal })),
     unroute: async (id, signal) => void (await call('DELETE', session(id), { signal })),
+    sessions: async (signal) => routedSessions.parse(await call('GET', '/sessions', { signal })).sessions,
     setBudget: async (id, budget, signal) =>
       void (await call('PUT', `${session(id)}/budget`, { body: budgetChange.parse({ budget }), signal })),
     sumUsage: async (question, signal) =>

@@ -15,6 +15,7 @@ export const noGateway: GatewayClient = {
   shutdown: nothing,
   route: nothing,
   unroute: nothing,
+  sessions: () => Promise.resolve([]),
   setBudget: nothing,
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
