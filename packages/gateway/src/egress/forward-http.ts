@@ -1,13 +1,15 @@
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Duplex, Transform } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { type Forwarded, toHost, toSandbox } from './request-head.ts'
 
 const MAX_ANSWER_HEADERS = 32 * 1024
+/** Answers of the kind 1xx before the one that counts. */
+const MAX_HINTS = 100
 
 export interface Exchange {
   readonly request: IncomingMessage
@@ -48,8 +50,11 @@ export async function forwardHttp({ request, response, signal, limits, ...given 
   try {
     const incoming = await answerOf(outgoing, sent)
     response.sendDate = false
-    response.writeHead(incoming.statusCode ?? 502, incoming.statusMessage ?? '', toSandbox(incoming.rawHeaders))
-    await pipeline(incoming, response)
+    // Without the host's own words for the status: they may hold bytes that no answer may have.
+    response.writeHead(incoming.statusCode ?? 502, toSandbox(incoming.rawHeaders))
+    // Where nothing but the end of the connection ends the answer, the parser takes a reset for its end.
+    given.socket.prependOnceListener('error', () => void (incoming.complete || response.destroy()))
+    await pipeline(incoming, joined, response)
   } catch (error) {
     throw error instanceof EgressRefusal ? error : noAnswer(given.forwarded)
   } finally {
@@ -63,25 +68,44 @@ async function answerOf(outgoing: ClientRequest, sent: Promise<void>): Promise<I
   const answered = Promise.withResolvers<IncomingMessage>()
   outgoing.once('response', answered.resolve)
   outgoing.on('error', answered.reject)
+  rejectWithoutAnswer(outgoing, answered.reject)
   const refused = sent.catch((error: unknown) => {
     if (error instanceof EgressRefusal) throw error
   })
   return await Promise.race([answered.promise, refused.then(() => answered.promise)])
 }
 
+/** A host that switches protocols unasked, or never comes to its answer, is given up: neither is an error of the request by itself. */
+function rejectWithoutAnswer(outgoing: ClientRequest, reject: (error: Error) => void): void {
+  let hints = 0
+  outgoing.on('information', () => {
+    if (++hints > MAX_HINTS) outgoing.destroy(new Error('no answer after many hints'))
+  })
+  outgoing.once('close', () => reject(new Error('no answer')))
+}
+
 function noAnswer({ target }: Forwarded): EgressRefusal {
   return new EgressRefusal(502, 'unreachable', `${target.host}:${target.port} has not answered as HTTP`)
 }
 
-function atMost(limit: number): Transform {
-  let bytes = 0
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length
-      if (bytes > limit) done(new EgressRefusal(413, 'limit', 'the body is too large'))
-      else done(null, chunk)
-    },
-  })
+/**
+ * What has come of a body since it was last looked at, in one piece: chunks of single bytes, which others would have to hold one by one, weigh no
+ * more than their bytes.
+ */
+async function* joined(body: IncomingMessage): AsyncGenerator<Buffer> {
+  for await (const piece of body) if (Buffer.isBuffer(piece)) yield piece
+}
+
+/** The same of a body that may not be longer. */
+function atMost(limit: number): (body: IncomingMessage) => AsyncGenerator<Buffer> {
+  return async function* (body) {
+    let bytes = 0
+    for await (const piece of joined(body)) {
+      bytes += piece.length
+      if (bytes > limit) throw new EgressRefusal(413, 'limit', 'the body is too large')
+      yield piece
+    }
+  }
 }
 
 /** Resolves with the other side's answer to an upgrade: 101 with its connection, or any other answer. */
@@ -93,6 +117,7 @@ export async function upgraded(
   outgoing.once('upgrade', (answer, _socket, head) => answered.resolve({ answer, head }))
   outgoing.once('response', (refused) => answered.resolve({ refused }))
   outgoing.on('error', answered.reject)
+  rejectWithoutAnswer(outgoing, answered.reject)
   outgoing.end()
   try {
     return await answered.promise

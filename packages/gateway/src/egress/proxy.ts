@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Duplex, duplexPair } from 'node:stream'
 import type { EgressRoute } from '@berth/protocol/gateway'
@@ -8,7 +8,7 @@ import { defaultLimits, join, type Passage, type PassageLimits, Passages } from 
 import { EgressRefusal } from './refusal.ts'
 import { checkUpgrade, type Forwarded, malformed, readForwarded } from './request-head.ts'
 import { type InnerHttp, serveTunnel } from './tunnel.ts'
-import { type Asked, dial, WayOut, type WayOutParts } from './way-out.ts'
+import { type Asked, dial, UNREAD_BYTES, WayOut, type WayOutParts } from './way-out.ts'
 import { forwardWebSocket } from './web-socket.ts'
 
 export interface EgressParts extends WayOutParts {
@@ -62,6 +62,7 @@ export class EgressProxy {
       // Refused with the others, in the words of the proxy.
       requireHostHeader: false,
       insecureHTTPParser: false,
+      highWaterMark: UNREAD_BYTES,
     })
     server.maxHeadersCount = 0
     server.maxConnections = MAX_CONNECTIONS
@@ -81,7 +82,8 @@ export class EgressProxy {
     response.on('close', () => this.#busy.delete(socket))
     const refuse = (refusal: EgressRefusal): void => {
       if (response.headersSent) return void response.destroy()
-      response.writeHead(refusal.status, refusal.headers).end(refusal.body)
+      // Nothing of an answer that was begun is left in it.
+      response.writeHead(refusal.status, STATUS_CODES[refusal.status], refusal.headers).end(refusal.body)
     }
     await this.#attempt('http', refuse, async (passage) => {
       response.on('close', () => passage[Symbol.dispose]())
