@@ -125,13 +125,18 @@ export class EgressProxy {
   }
 
   /** Resolves when the connection has closed. */
-  #readHttp(client: Duplex, first: Buffer, inner: InnerHttp): Promise<void> {
+  async #readHttp(client: Duplex, first: Buffer, inner: InnerHttp): Promise<void> {
     // The server takes a connection from its first byte on, and those have been read.
     const [connection, rest] = duplexPair()
     this.#inner.set(connection, inner)
     this.server.emit('connection', connection)
     rest.write(first)
-    return join(client, rest, { signal: inner.passage.signal, idleMs: this.#limits.idleMs })
+    try {
+      await join(client, rest, { signal: inner.passage.signal, idleMs: this.#limits.idleMs })
+    } finally {
+      // The end of one half does not reach an answer that waits to be read on the other.
+      connection.destroy()
+    }
   }
 
   /** A connection to where the request is to go. Inside of a tunnel that is decided already. */
