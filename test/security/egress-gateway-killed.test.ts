@@ -102,7 +102,7 @@ test('nothing leaves while it is away; budgets, policies and passwords are what 
   expect((await world.gateway.sessions()).toSorted()).toEqual(['sesn_a', 'sesn_b'])
 })
 
-test('killed five times under fire, not one request gets through that is not allowed', async () => {
+test('killed three times under fire, not one request gets through that is not allowed', async () => {
   await world.route({ type: 'limited', hosts: ['rogue.test'] }, 'b')
   const state = { isOver: false }
   const hammer = async (bytes: string): Promise<void> => {
@@ -122,7 +122,7 @@ test('killed five times under fire, not one request gets through that is not all
     get('127.0.0.1'),
   ]
   const all = Promise.all(attacks.map(hammer))
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 3; n++) {
     await world.killGateway()
     await world.startGateway()
     world.count((await world.send(get('allowed.test'))).status === 200)
