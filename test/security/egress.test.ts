@@ -23,6 +23,7 @@ import { onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
+import { bringing } from './bringing.ts'
 import { type HostTraps, setHostTraps } from './traps/host-traps.ts'
 
 const run = promisify(execFile)
@@ -211,11 +212,12 @@ test('there is no way around the proxy, and none through it without the password
 })
 
 test('no packet leaves the sandbox by any other way, and no name is looked up', async () => {
-  const program = await readFile(join(import.meta.dirname, 'ways-around.py'), 'utf8')
-  await berth.runTurn(id, ['Keep', tool('Write', { file_path: '/workspace/around.py', content: program })])
+  await berth.runTurn(id, ['Keep', ...(await bringing(['ways-around.py'], '/workspace'))])
   const asked = dns.asked.length
   const places = [...traps.places, dns.server, `${ownLoopback(1)}:443`, `${ownLoopback(2)}:80`]
-  const found = z.record(z.string(), z.string()).parse(JSON.parse(await shell(`python3 around.py ${places.join(' ')}`)))
+  const found = z
+    .record(z.string(), z.string())
+    .parse(JSON.parse(await shell(`python3 ways-around.py ${places.join(' ')}`)))
   const gotThrough = Object.entries(found).filter(([, outcome]) => outcome === 'ok')
   process.stdout.write(`ways around: tried ${Object.keys(found).length}, traps hit ${traps.hits.length}\n`)
   expect(Object.keys(found).length).toBeGreaterThan(50)

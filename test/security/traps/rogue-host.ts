@@ -97,8 +97,8 @@ export class RogueHost {
       hasAnswered = true
       const path = visit.text.split(' ')[1] ?? ''
       // It takes no more than the request's head.
-      if (path === '/deaf') return void socket.pause()
-      answerAs(path, socket, visit)
+      if (path === '/deaf') socket.pause()
+      else answerAs(path, socket, visit)
     })
   }
 }

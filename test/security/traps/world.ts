@@ -83,6 +83,7 @@ async function report(url: string | undefined): Promise<unknown> {
     case '/start':
       gateway = await startGateway()
       return null
+    case undefined:
     default:
       return { hits, asked: dns.asked, reached }
   }
