@@ -22,10 +22,11 @@ const api = createServer((request, response) => {
   void readAll(request).then((text) => {
     asked.push(text)
     response.writeHead(200, { 'content-type': 'text/event-stream' })
-    if (!text.includes('at length')) return void response.end(shortAnswer(model))
-    response.write(messageStart(model, { input_tokens: 100, output_tokens: 1 }))
-    streaming.add(response)
-    response.on('close', () => streaming.delete(response))
+    if (text.includes('at length')) {
+      response.write(messageStart(model, { input_tokens: 100, output_tokens: 1 }))
+      streaming.add(response)
+      response.on('close', () => streaming.delete(response))
+    } else response.end(shortAnswer(model))
   })
 })
 const talking = setInterval(() => streaming.forEach((response) => response.write(textDelta(words))), 20)

@@ -61,12 +61,12 @@ test('links, pipes, sockets, devices and files of processes are refused, or have
     'slash/proc/self/fd/0',
     'slash/run/berth/link/link.sock',
   ]
-  for (const path of [...paths, ...deeper, '/proc/kmsg', '/proc/self/mem', '../../../../etc/shadow']) {
+  for (const path of [...paths, ...deeper, '/proc/kmsg', '../../../../etc/shadow']) {
     const { status, text } = await read(id, path)
     expect(`${path} ${status}`).toMatch(/ 40[034]$/)
     expect(text).not.toMatch(/root:|PATH=/)
   }
-  for (const path of ['slash/proc/self/environ', '/proc/self/environ', '/proc/1/cmdline']) {
+  for (const path of ['slash/proc/self/environ', '/proc/self/environ', '/proc/self/mem', '/proc/1/cmdline']) {
     const { status, text } = await read(id, path)
     expect(`${path} ${status} ${text}`).toMatch(/ 200 $| 40[034] /)
   }
@@ -89,19 +89,19 @@ test('a file that changes into a link and back is itself or nothing', async () =
 })
 
 test('a file of 10 GB holds up nobody, read to its end or not', async () => {
-  const readers = Array.from({ length: 4 }, async () => {
+  async function begin(): Promise<() => Promise<void>> {
     const answer = await berth.fetch(contentPath(id, 'huge'))
     expect(answer.headers.get('content-length')).toBe(String(10 * 1024 ** 3))
     const reader = answer.body?.getReader()
     expect((await reader?.read())?.value?.length).toBeGreaterThan(0)
-    return reader
-  })
-  const open = await Promise.all(readers)
+    return async () => reader?.cancel()
+  }
+  const ends = await Promise.all(Array.from({ length: 4 }, begin))
   expect(await read(id, 'page.html')).toMatchObject({ status: 200 })
   expect((await filesOf(berth, id, '.')).data.find(({ name }) => name === 'huge')).toMatchObject({
     size: 10 * 1024 ** 3,
   })
-  await Promise.all(open.map((reader) => reader?.cancel()))
+  await Promise.all(ends.map((end) => end()))
 })
 
 test('a page or a picture of the agent is a download under its own name, and nothing that runs', async () => {

@@ -30,7 +30,11 @@ export interface SavedTree {
   readonly refusedCount: number
 }
 
-const refusedFile = z.object({ r: z.string(), p: z.union([z.string(), z.object({ b64: z.string() })]), why: z.string() })
+const refusedFile = z.object({
+  r: z.string(),
+  p: z.union([z.string(), z.object({ b64: z.string() })]),
+  why: z.string(),
+})
 /** By the name of its root and its path below that. */
 export type RefusedFile = Readonly<z.infer<typeof refusedFile>>
 
