@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from 'vitest'
 import type { ServerProcess } from '../harness/berth-server.ts'
 import { contentPath, filesOf, fork } from '../harness/berth-api.ts'
 import { tool } from '../harness/message.ts'
+import { bringing } from '../security/bringing.ts'
 import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
 import { askPort, signPort } from '../harness/port-client.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
@@ -64,10 +63,12 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
   const sandbox = await SessionSandbox.of(berth.traces, one)
   await sandbox.made(`/workspace/${one}/held`)
   // While the first is in the middle of its turn.
-  const probe = await readFile(join(import.meta.dirname, '../security/neighbour.mjs'), 'utf8')
-  await berth.runTurn(two, ['Prepare', tool('Write', { file_path: `/workspace/${two}/probe.mjs`, content: probe })])
-  expect(await run(two, `cat /mnt/session/outputs/${one}/handed`)).toBe('one')
-  const found: unknown = JSON.parse(await run(two, `/opt/berth/node probe.mjs ${one} 1001`))
+  await berth.runTurn(two, ['Prepare', ...(await bringing(['attempts.mjs', 'neighbour.mjs'], `/workspace/${two}`))])
+  await waitUntil(
+    'the first has handed over',
+    async () => (await run(two, `cat /mnt/session/outputs/${one}/handed`)) === 'one',
+  )
+  const found: unknown = JSON.parse(await run(two, `/opt/berth/node neighbour.mjs ${one} 1001`))
   expect(found).toEqual({
     owners: [1002],
     // At least the runner, a CLI and its command.
@@ -105,7 +106,10 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
   })
   // Told once, where it matters.
   expect(JSON.stringify(berth.modelCalls('Prepare')[0]?.last_user)).toContain('Others work in this sandbox')
-  expect(await filesOf(berth, two, '.')).toMatchObject({ data: [{ name: 'probe.mjs' }], checkpoint_id: null })
+  expect(await filesOf(berth, two, '.')).toMatchObject({
+    data: [{ name: 'attempts.mjs' }, { name: 'neighbour.mjs' }],
+    checkpoint_id: null,
+  })
   expect((await berth.fetch(contentPath(two, `/workspace/${one}/secret`))).status).toBeGreaterThanOrEqual(400)
   // A port is the sandbox's: it is reached under the address of each.
   await run(

@@ -1,4 +1,4 @@
-import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { hostname, networkInterfaces, tmpdir } from 'node:os'
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { contentPath } from '../harness/berth-api.ts'
 import { tool } from '../harness/message.ts'
+import { bringing } from './bringing.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
 
 const word = z.string()
@@ -60,8 +61,7 @@ beforeAll(async () => {
   await writeFile(hostFile, 'x', { mode: 0o666 })
   await berth.runTurn(neighbour, ['Live', tool('Bash', { command: 'sleep 300 & echo here' })])
   const { id } = await berth.createSession()
-  const probe = await readFile(join(import.meta.dirname, 'probe.mjs'), 'utf8')
-  await berth.runTurn(id, ['Prepare', tool('Write', { file_path: '/workspace/probe.mjs', content: probe })])
+  await berth.runTurn(id, ['Prepare', ...(await bringing(['attempts.mjs', 'probe.mjs'], '/workspace'))])
   callsBefore = berth.model.requests().length
   const port = new URL(berth.server.url).port
   const command = `/opt/berth/node probe.mjs ${port} ${abstract} ${hostFile} ${process.pid} ${addresses.join() || '192.0.2.1'} > found`

@@ -17,6 +17,26 @@ test.each([
   await world.allRefused(isLimited ? [] : bothWays(['metadata.google.internal']), { lookups: isLimited ? 0 : 1 })
 })
 
+test('one address of two families that is not public, an address of this machine, a name that stands for one inside', async () => {
+  const names = ['four.test', 'six.test', 'self.test', 'alias.test']
+  for (const policy of [{ type: 'limited', hosts: names } as const, unrestricted]) {
+    await world.route(policy)
+    await world.allRefused(bothWays(names), { lookups: names.length })
+  }
+})
+
+test('an allowed host is looked up once, and one of its addresses dialled, for a request as for a tunnel', async () => {
+  for (const bytes of bothWays(['allowed.test'])) {
+    const before = (await world.look()).asked.length
+    const { status, socket } = await world.send(bytes)
+    socket.destroy()
+    const asked = (await world.look()).asked.slice(before)
+    // For its addresses of both families.
+    world.count(status === 200 && asked.length === 2)
+    expect([status, asked]).toEqual([200, ['allowed.test', 'allowed.test']])
+  }
+})
+
 test('the traps see who comes', async () => {
   // That nothing is seen elsewhere is then not for want of eyes.
   expect(await world.eyes()).toContain('10.0.0.1 443')
@@ -37,6 +57,9 @@ test('a name whose address changes between look-ups', async () => {
 test('names as a way to say something to a DNS server', async () => {
   const names = Array.from({ length: 500 }, (_, n) => `secret-${n}.evil.test`)
   await world.allRefused(names.flatMap((name) => [get(name), tunnelTo(`${name}:443`)]))
+  const socks = (name: string): Buffer =>
+    Buffer.concat([Buffer.from([5, 1, 0, 5, 1, 0, 3, name.length]), Buffer.from(name), Buffer.from([1, 187])])
+  await world.allRefused(names.slice(0, 20).map(socks))
 })
 
 test('ports that nobody allowed', async () => {

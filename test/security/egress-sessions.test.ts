@@ -24,10 +24,30 @@ test('passwords: none, a wrong one, another session’s, one of a session that h
   await world.allRefused([get('other.test').replace(auth(), auth('b'))])
 })
 
-test('policies that change all the time, wrong ones among them, let nothing through that none of them allows', async () => {
+test('a password is not good in the address, nor once another one has taken its place, and each try is on record', async () => {
+  const inUrl = get('allowed.test').replace(auth(), '').replace('//', `//x:${passwords.a}@`)
+  const twice = get('allowed.test').replace(auth(), auth('b') + auth())
+  await world.allRefused([inUrl, twice])
+  await world.route(limited, 'a', { credential: 'n'.repeat(43) })
+  const stale = [get('allowed.test'), tunnelTo('allowed.test:443')]
+  const close = [passwords.a.slice(1), `${passwords.a}a`, passwords.a.toUpperCase(), `${passwords.a}\n`].map(
+    (password) =>
+      get('allowed.test').replace(
+        auth(),
+        `Proxy-Authorization: Basic ${Buffer.from(`x:${password}`).toString('base64')}\r\n`,
+      ),
+  )
+  await world.allRefused([...stale, ...close])
+  const records = await world.gateway.egress('sesn_a', { before: undefined, limit: stale.length + close.length })
+  world.count(records.every(({ decision, reason }) => decision === 'deny' && reason === 'credential'))
+  expect(records.map(({ reason }) => reason)).toEqual(Array(stale.length + close.length).fill('credential'))
+})
+
+test('400 changes of policy, wrong ones and ends of the session among them, let nothing through that none of them allows', async () => {
   const state = { isChanging: true }
   const change = (async () => {
-    for (let n = 0; n < 150; n++) {
+    for (let n = 0; n < 400; n++) {
+      if (n % 50 === 25) await world.gateway.unroute('sesn_a')
       await world.route(
         n % 3 === 0 ? { type: 'limited', hosts: [] } : { type: 'limited', hosts: ['allowed.test', `h${n}.test`] },
       )
@@ -36,14 +56,23 @@ test('policies that change all the time, wrong ones among them, let nothing thro
     }
     state.isChanging = false
   })()
+  const seen = new Set<number>()
   while (state.isChanging) {
-    const { status, socket } = await world.send(get('evil.test'))
-    socket.destroy()
-    // Or cut while it was being decided.
-    world.count(status === 403 || status === 503)
+    const [denied, allowed] = await Promise.all([world.send(get('evil.test')), world.send(get('allowed.test'))])
+    for (const { socket } of [denied, allowed]) socket.destroy()
+    seen.add(allowed.status)
+    // Or cut while it was being decided, or not there at the moment.
+    world.count([0, 403, 503].includes(denied.status))
   }
   await change
+  expect(seen).toContain(200)
+  expect(seen).toContain(403)
   expect((await world.look()).asked).not.toContain('evil.test')
+  // A change that is refused leaves the policy as it was.
+  await world.route({ type: 'limited', hosts: ['allowed.test'] })
+  await expect(world.route({ type: 'limited', hosts: ['*'] })).rejects.toThrow(/canonical|Invalid/i)
+  world.count((await world.send(get('allowed.test'))).status === 200)
+  await world.allRefused([get('evil.test')])
 })
 
 test('an empty list is nothing, and a route without a way out has none', async () => {

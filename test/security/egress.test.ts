@@ -1,14 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { controlSocket } from '@berth/gateway'
+import { makeRoute } from '@berth/gateway/fixture/running-gateway'
 import { pageOf } from '@berth/protocol/api/page'
 import { egressDecision, type EgressDecision } from '@berth/protocol/api/egress'
 import { sessionRoute } from '@berth/protocol/gateway'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
 import { Sealing } from '@berth/protocol/sealing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { makeCertificates } from '../../packages/gateway/src/fixture/certificates.ts'
 import { ownLoopback, startWebHost, type WebHost } from '../../packages/gateway/src/fixture/egress-world.ts'
 import { sealedVault } from '../../packages/gateway/src/fixture/sealed-vault.ts'
@@ -18,6 +22,9 @@ import { onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
 import { secret, startProgramHost } from './program-host.ts'
+import { waitUntil } from '../harness/wait-until.ts'
+import { bringing } from './bringing.ts'
+import { type HostTraps, setHostTraps } from './traps/host-traps.ts'
 
 const allowed = ['allowed.test', 'git.allowed.test', 'packages.allowed.test', 'bound.test']
 const placeholder = 'berth_placeholder_of_the_test'
@@ -27,6 +34,7 @@ let berth: TestBerth
 let dns: StubDns
 /** Stands for every host that nobody allowed. */
 let refusedHost: WebHost
+let traps: HostTraps
 let id: string
 const key = randomBytes(32)
 
@@ -38,6 +46,7 @@ beforeAll(async () => {
   opened.use(await startProgramHost(dir, certificates, ownLoopback(1)))
   refusedHost = opened.use(await startWebHost(ownLoopback(2), certificates))
   dns = opened.use(await startStubDns((name) => [ownLoopback(allowed.includes(name) ? 1 : 2)]))
+  traps = opened.use(await setHostTraps())
   const env: Record<string, string> = {
     BERTH_EGRESS_DNS: dns.server,
     BERTH_EGRESS_NETWORKS: [ownLoopback(1), ownLoopback(2)].join(','),
@@ -142,6 +151,48 @@ test('there is no way around the proxy, and none through it without the password
   expect(data.filter(({ reason }) => reason === 'credential').length).toBeGreaterThanOrEqual(2)
 })
 
+test('no packet leaves the sandbox by any other way, and no name is looked up', async () => {
+  await berth.runTurn(id, ['Keep', ...(await bringing(['ways-around.py'], '/workspace'))])
+  const asked = dns.asked.length
+  const places = [...traps.places, dns.server, `${ownLoopback(1)}:443`, `${ownLoopback(2)}:80`]
+  const found = z
+    .record(z.string(), z.string())
+    .parse(JSON.parse(await shell(`python3 ways-around.py ${places.join(' ')}`)))
+  const gotThrough = Object.entries(found).filter(([, outcome]) => outcome === 'ok')
+  process.stdout.write(`ways around: tried ${Object.keys(found).length}, traps hit ${traps.hits.length}\n`)
+  expect(Object.keys(found).length).toBeGreaterThan(50)
+  // What a sandbox says to its own loopback stays in it.
+  expect(gotThrough.filter(([way]) => !/^udp (127\.|::1 )/.test(way))).toEqual([])
+  expect([traps.hits, dns.asked.slice(asked), refusedHost.connections()]).toEqual([[], [], 0])
+  const socket = connect(traps.port, '127.0.0.1')
+  await once(socket.resume(), 'close')
+  // They have eyes.
+  expect(traps.hits.splice(0)).toEqual(['tcp ::ffff:127.0.0.1'])
+})
+
+test('whatever an agent makes of its settings, variables and permissions, it leaves by the proxy or not at all', async () => {
+  const asked = dns.asked.length
+  const curl = 'curl -sS -m 5 --cacert ca.pem https://refused.test/page 2>&1; echo'
+  const none = 'env -u HTTP_PROXY -u HTTPS_PROXY -u ALL_PROXY -u http_proxy -u https_proxy -u all_proxy'
+  const proxies = traps.places.map((place) => `HTTPS_PROXY=http://${place} ALL_PROXY=socks5h://${place}`)
+  const settings = {
+    permissions: { defaultMode: 'bypassPermissions' },
+    sandbox: { enabled: false },
+    env: { NO_PROXY: '*' },
+  }
+  const ways = [none, "NO_PROXY='*' no_proxy='*'", 'HTTPS_PROXY= https_proxy= ', ...proxies]
+  const command = `mkdir -p .claude; echo '${JSON.stringify(settings)}' | tee .claude/settings.json ~/.claude/settings.local.json >/dev/null
+    ${ways.map((way) => `${way} ${curl}`).join('\n')}
+    curl -sS -m 5 -x socks5h://127.0.0.1:\${HTTPS_PROXY##*:} https://refused.test/page 2>&1; echo
+    git -c http.proxy= clone -q https://refused.test/repository.git other 2>&1; ls other 2>&1`
+  const free = tool('Bash', { command: `cd /workspace; ${command}`, dangerouslyDisableSandbox: true, timeout: 100_000 })
+  const turn = await berth.runTurn(id, ['Do', free])
+  const said = textOf(onlyOf(turn, 'agent.tool_result').content)
+  expect(said).toMatch(/Could not resolve host/)
+  expect(said).not.toMatch(/page of|cloned/)
+  expect([traps.hits, dns.asked.slice(asked), refusedHost.connections()]).toEqual([[], [], 0])
+}, 120_000)
+
 test('another session’s password is none, and its decisions are not to be seen by another key', async () => {
   const { environment_id } = await berth.client.beta.sessions.retrieve(id)
   const { id: other } = await berth.createSession({ environment_id })
@@ -155,6 +206,19 @@ test('another session’s password is none, and its decisions are not to be seen
   expect((await berth.fetch('/berth/v1/sessions/sesn_nobody/egress')).status).toBe(404)
 })
 
+test('the ways out of a session that is over are closed, however that came about', async () => {
+  const gateway = openGatewayClient(controlSocket(join(berth.dir, 'gateway')))
+  const { id: over } = await berth.createSession()
+  await berth.client.beta.sessions.delete(over)
+  // As a server leaves it that was killed before it could tell the gateway.
+  const route = await makeRoute(await mkdtemp(join(berth.dir, 'over-')), 'a')
+  await gateway.route(over, route)
+  expect(await gateway.sessions()).toContain(over)
+  await waitUntil('it is closed', async () => !(await gateway.sessions()).includes(over))
+  await expect(stat(route.socket_path)).rejects.toThrow('ENOENT')
+  expect(await gateway.sessions()).toContain(id)
+})
+
 test('while the gateway is down nothing leaves, and afterwards the policy is the same', async () => {
   const sandbox = await SessionSandbox.of(berth.traces, id)
   expect((await sandbox.processes()).length).toBeGreaterThan(2)
@@ -162,7 +226,10 @@ test('while the gateway is down nothing leaves, and afterwards the policy is the
   const watch = `for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w '%{http_code} ' --cacert ca.pem https://allowed.test/page https://refused.test/ 2>/dev/null; sleep 0.1; done`
   const turn = shell(watch)
   const before = (await berth.traces.gateway())?.pid ?? 0
-  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  const last = (await decisions('?limit=1')).data[0]?.id ?? 0
+  await waitUntil('the loop gets through', async () =>
+    (await decisions()).data.some(({ id: one, decision }) => one > last && decision === 'allow'),
+  )
   process.kill(before, 'SIGKILL')
   const codes = (await turn).trim().split(' ')
   expect(codes).toContain('200')

@@ -2,38 +2,13 @@
 // Takes: the other's id, and its uid.
 import { execFileSync } from 'node:child_process'
 import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { attempt, dial, theirs, toEach } from './attempts.mjs'
 
 const [other, uid] = process.argv.slice(2)
 const [home, cwd, outputs] = [`/home/${other}`, `/workspace/${other}`, `/mnt/session/outputs/${other}`]
 
-/** `ok`, or the code of the error. */
-function attempt(act) {
-  try {
-    act()
-    return 'ok'
-  } catch (error) {
-    return error.code ?? String(error)
-  }
-}
-
-const dial = (path) =>
-  new Promise((resolve) => {
-    const socket = connect({ path })
-    socket.once('connect', () => resolve('ok'))
-    socket.once('error', (error) => resolve(error.code))
-  })
-
 const seen = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
 const ownerOf = (pid) => Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-/** Processes that are there and not ours: the runner and those of the other. */
-const theirs = Array.from({ length: 1_000 }, (_, index) => index + 2).filter(
-  (pid) => attempt(() => process.kill(pid, 0)) === 'EPERM',
-)
-/** Its outcomes; one that has ended meanwhile is none. */
-const toEach = (act) =>
-  [...new Set(theirs.map((pid) => attempt(() => act(pid))))].filter((outcome) => outcome !== 'ESRCH').join()
-
 process.stdout.write(
   JSON.stringify({
     owners: [...new Set(seen.map(ownerOf))],
@@ -66,9 +41,9 @@ process.stdout.write(
       priority: attempt(() => execFileSync('/usr/bin/renice', ['19', '-u', uid], { stdio: 'pipe' })) === 'ok',
     },
     sockets: {
-      model: await dial(`/run/berth/gw/${uid}/model.sock`),
-      link: await dial('/run/berth/link/link.sock'),
-      own: await dial(process.env.ANTHROPIC_UNIX_SOCKET),
+      model: await dial({ path: `/run/berth/gw/${uid}/model.sock` }),
+      link: await dial({ path: '/run/berth/link/link.sock' }),
+      own: await dial({ path: process.env.ANTHROPIC_UNIX_SOCKET }),
     },
     identities: {
       uid: attempt(() => process.setuid(Number(uid))),

@@ -4,29 +4,10 @@ import { execFileSync } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
 import { createSocket } from 'node:dgram'
 import { openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { request } from 'node:http'
+import { attempt, dial, theirs, toEach } from './attempts.mjs'
 
 const [port, abstract, hostFile, hostPid, addresses] = process.argv.slice(2)
-
-/** `ok`, or the code of the error. */
-function attempt(act) {
-  try {
-    act()
-    return 'ok'
-  } catch (error) {
-    return error.code ?? String(error)
-  }
-}
-
-function dial(options) {
-  return new Promise((resolve) => {
-    const socket = connect(options)
-    socket.setTimeout(3_000, () => resolve('timeout'))
-    socket.once('connect', () => resolve('ok'))
-    socket.once('error', (error) => resolve(error.code))
-  }).finally(() => undefined)
-}
 
 function datagram(address, type) {
   return new Promise((resolve) => {
@@ -56,14 +37,6 @@ function ask(path, { method = 'POST', headers = {}, body = '{}' } = {}) {
 const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
 const nameOf = (pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
 const names = new Map(pids.map((pid) => [pid, attempt(() => nameOf(pid)) === 'ok' ? nameOf(pid) : '']))
-/** Processes that are there and not ours, the runner among them; process 1 apart. */
-const theirs = Array.from({ length: 1_000 }, (_, index) => index + 2).filter(
-  (pid) => attempt(() => process.kill(pid, 0)) === 'EPERM',
-)
-/** Its outcomes; one that has ended meanwhile is none. */
-const toEach = (act) =>
-  [...new Set(theirs.map((pid) => attempt(() => act(pid))))].filter((outcome) => outcome !== 'ESRCH').join()
-
 const into = (dir) =>
   attempt(() => {
     writeFileSync(`${dir}/.probe`, 'x')

@@ -2,6 +2,9 @@ import type { IncomingMessage } from 'node:http'
 import { Refusal } from './refusal.ts'
 
 const MAX_BODY = 32 * 1024 * 1024
+/** What a piece of a body weighs beside its bytes; a client may send it byte by byte. */
+const PIECE_BYTES = 256
+const SMALL_BYTES = 4 * 1024
 
 /** Bytes of request bodies that may be in memory at once; a session's budget is part of the gateway's. */
 export class BodyBudget {
@@ -45,9 +48,10 @@ export async function readBody(request: IncomingMessage, budget: BodyBudget, lim
       seen += chunk.length
       if (seen > 2 * limit) break
       if (seen > limit) continue
-      budget.take(chunk.length)
-      held += chunk.length
-      chunks.push(chunk)
+      budget.take(chunk.length + PIECE_BYTES)
+      held += chunk.length + PIECE_BYTES
+      // A small piece may be a part of a large buffer, which would stay as long as it.
+      chunks.push(chunk.length < SMALL_BYTES ? Buffer.from(chunk) : chunk)
     }
     if (seen > limit) throw new Refusal(413, `The request is over ${limit / 1024 / 1024} MiB`)
   } catch (error) {

@@ -6,6 +6,7 @@ import {
   budgetChange,
   type EgressDecisions,
   type GatewayHealth,
+  type RoutedSessions,
   sessionRoute,
   type SessionUsage,
   type UsageGroups,
@@ -39,7 +40,14 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions | Authority | CredentialValidation
+  readonly body?:
+    | GatewayHealth
+    | RoutedSessions
+    | SessionUsage
+    | UsageGroups
+    | EgressDecisions
+    | Authority
+    | CredentialValidation
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -94,6 +102,7 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
   const call = `${request.method ?? ''} ${request.url ?? ''}`
   if (call === 'GET /health') return { status: 200, body: parts.health() }
   if (call === 'GET /authority') return { status: 200, body: { certificate: parts.authority.certificate } }
+  if (call === 'GET /sessions') return { status: 200, body: { sessions: parts.routes.ids } }
   if (call === 'POST /shutdown') {
     parts.shutdown()
     return { status: 202 }

@@ -45,6 +45,10 @@ export class Routes {
     return this.#listeners.size
   }
 
+  get ids(): string[] {
+    return [...this.#listeners.keys()]
+  }
+
   /** Resolves when the socket is there and the route on disk. Throws `invalid_request` or `unavailable`, with nothing changed. */
   put(id: string, route: SessionRoute): Promise<void> {
     checkId(id)

@@ -10,6 +10,7 @@ import {
   type EgressDecision,
   type GatewayHealth,
   gatewayHealth,
+  routedSessions,
   type SessionBudget,
   sessionRoute,
   type SessionRouteParams,
@@ -31,6 +32,8 @@ export interface GatewayClient {
   /** Resolves when the session's socket can be connected to. */
   route(sessionId: string, route: SessionRouteParams, signal?: AbortSignal): Promise<void>
   unroute(sessionId: string, signal?: AbortSignal): Promise<void>
+  /** Ids of the sessions that have sockets, in no order. */
+  sessions(signal?: AbortSignal): Promise<string[]>
   /** Holds for the session's next model request. */
   setBudget(sessionId: string, budget: SessionBudget | null, signal?: AbortSignal): Promise<void>
   usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
@@ -68,6 +71,7 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
     route: async (id, route, signal) =>
       void (await call('PUT', session(id), { body: sessionRoute.parse(route), signal })),
     unroute: async (id, signal) => void (await call('DELETE', session(id), { signal })),
+    sessions: async (signal) => routedSessions.parse(await call('GET', '/sessions', { signal })).sessions,
     setBudget: async (id, budget, signal) =>
       void (await call('PUT', `${session(id)}/budget`, { body: budgetChange.parse({ budget }), signal })),
     sumUsage: async (question, signal) =>

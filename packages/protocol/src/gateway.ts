@@ -2,6 +2,7 @@
  * The gateway's control API: HTTP with JSON bodies on a unix socket that only root can open (`<data>/gateway/control.sock`).
  *
  *   GET    /health                     → GatewayHealth
+ *   GET    /sessions                   → RoutedSessions     those that have sockets
  *   PUT    /sessions/{id}              SessionRoute → 204   opens (or re-opens, or changes) the session's model socket; idempotent
  *   DELETE /sessions/{id}              → 204                closes it; its ledger stays; idempotent
  *   PUT    /sessions/{id}/budget       BudgetChange → 204   `not_found` where the session has no socket; idempotent
@@ -17,7 +18,7 @@
 import { z } from 'zod'
 import { canonicalPattern } from './host-pattern.ts'
 
-export const GATEWAY_PROTOCOL = 2
+export const GATEWAY_PROTOCOL = 3
 
 const tokens = z.int().nonnegative()
 /** Nano-dollars, see `list-cost.ts`. */
@@ -32,6 +33,10 @@ export const gatewayHealth = z.object({
   sessions: z.int(),
 })
 export type GatewayHealth = z.infer<typeof gatewayHealth>
+
+/** In no order. */
+export const routedSessions = z.object({ sessions: z.array(z.string()) })
+export type RoutedSessions = z.infer<typeof routedSessions>
 
 /** What a session may cost. Its running time counts, too: `active_ms` before, and from `active_since` on, RFC 3339. */
 export const sessionBudget = z.object({

@@ -286,6 +286,9 @@ CREATE TABLE checkpoints (
   -- Of all files, and what this checkpoint added to the blobs.
   bytes INTEGER NOT NULL,
   stored_bytes INTEGER NOT NULL,
+  -- JSON of the first files that could not be kept as they were, by root and path, and how many there were.
+  refused TEXT NOT NULL,
+  refused_count INTEGER NOT NULL,
   -- 1: not all of its bytes could be read.
   is_damaged INTEGER NOT NULL
 );

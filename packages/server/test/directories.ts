@@ -15,6 +15,7 @@ export const noGateway: GatewayClient = {
   shutdown: nothing,
   route: nothing,
   unroute: nothing,
+  sessions: () => Promise.resolve([]),
   setBudget: nothing,
   putVault: nothing,
   removeVault: nothing,

@@ -11,19 +11,19 @@ const number = (value: number): Buffer => {
 }
 const extension = (type: number, body: Buffer): Buffer => Buffer.concat([number(type), sized(2, body)])
 
-export const serverName = (...names: readonly string[]): Buffer =>
-  extension(
-    0,
-    sized(
-      2,
-      Buffer.concat(names.map((name) => Buffer.concat([Buffer.from([0]), sized(2, Buffer.from(name, 'latin1'))]))),
-    ),
-  )
+export const serverName = (...names: readonly string[]): Buffer => namesOfKind(0, names)
+/** The one kind that there is, is 0. */
+export const serverNameOfKind = (kind: number, name: string): Buffer => namesOfKind(kind, [name])
+const namesOfKind = (kind: number, names: readonly string[]): Buffer => {
+  const list = names.map((name) => Buffer.concat([Buffer.from([kind]), sized(2, Buffer.from(name, 'latin1'))]))
+  return extension(0, sized(2, Buffer.concat(list)))
+}
 export const encryptedHello = extension(0xfe0d, Buffer.alloc(40))
+export const draftEncryptedHello = extension(0xffce, Buffer.alloc(40))
 export const padding = (bytes: number): Buffer => extension(21, Buffer.alloc(bytes))
 
-/** In records of at most this size. */
-export function hello(extensions: readonly Buffer[], recordSize = 16_384): Buffer {
+/** In records of at most this size. undefined: of a client that knows no extensions. */
+export function hello(extensions: readonly Buffer[] | undefined, recordSize = 16_384): Buffer {
   const fixed = [
     Buffer.from([3, 3]),
     Buffer.alloc(32, 7),
@@ -31,7 +31,7 @@ export function hello(extensions: readonly Buffer[], recordSize = 16_384): Buffe
     sized(2, number(0x1301)),
     sized(1, Buffer.alloc(1)),
   ]
-  const body = Buffer.concat([...fixed, sized(2, Buffer.concat(extensions))])
+  const body = Buffer.concat([...fixed, ...(extensions === undefined ? [] : [sized(2, Buffer.concat(extensions))])])
   const message = Buffer.concat([Buffer.from([1]), sized(3, body)])
   const records: Buffer[] = []
   for (let at = 0; at < message.length; at += recordSize)

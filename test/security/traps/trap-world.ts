@@ -1,24 +1,27 @@
 /** The trap world as tests use it: sessions to be made in it, requests to be sent, and what its traps have seen. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { EgressPolicy } from '@berth/protocol/gateway'
+import type { EgressPolicy, SessionBudget } from '@berth/protocol/gateway'
 import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
 import { afterAll, beforeAll, beforeEach, expect } from 'vitest'
 import { z } from 'zod'
+import { Talk } from './talk.ts'
 
 export const limited: EgressPolicy = {
   type: 'limited',
-  hosts: ['allowed.test', '*.wild.test', 'rebind.test', 'broken.test'],
+  hosts: ['allowed.test', '*.wild.test', 'rebind.test', 'broken.test', 'rogue.test'],
 }
 export const unrestricted: EgressPolicy = { type: 'unrestricted' }
 const seen = z.object({ hits: z.array(z.string()), asked: z.array(z.string()), reached: z.array(z.string()) })
 export type Seen = z.infer<typeof seen>
+const visit = z.object({ text: z.string(), received: z.int(), written: z.int(), isOpen: z.boolean() })
+export type Visit = z.infer<typeof visit>
 
 export const passwords = { a: 'a'.repeat(43), b: 'b'.repeat(43) } as const
 export type Name = keyof typeof passwords
@@ -31,6 +34,11 @@ export const tunnelTo = (authority: string): string =>
   `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${auth()}\r\n`
 export const bothWays = (hosts: readonly string[]): string[] =>
   hosts.flatMap((host) => [get(host), tunnelTo(`${host}:443`), tunnelTo(`${host}:80`)])
+
+interface Given {
+  readonly credential?: string
+  readonly budget?: SessionBudget | null
+}
 
 export interface Sent {
   readonly status: number
@@ -82,13 +90,14 @@ class TrapWorld {
     if (hasHeld) this.#held++
   }
 
-  async route(policy: EgressPolicy, name: Name = 'a'): Promise<void> {
+  async route(policy: EgressPolicy, name: Name = 'a', given: Given = {}): Promise<void> {
+    const { credential = passwords[name], budget = null } = given
     const at = (file: string): string => join(this.#dir, name, file)
     await mkdir(at(''), { recursive: true })
     const owner_uid = process.getuid?.() ?? 0
-    const egress = { socket_path: at('egress.sock'), owner_uid, credential: passwords[name], policy }
+    const egress = { socket_path: at('egress.sock'), owner_uid, credential, policy }
     const model = { socket_path: at('model.sock'), owner_uid, models: null, server_tools: [] }
-    await this.gateway.route(`sesn_${name}`, { workspace_id: 'ws', agent_id: 'agent', budget: null, ...model, egress })
+    await this.gateway.route(`sesn_${name}`, { workspace_id: 'ws', agent_id: 'agent', budget, ...model, egress })
   }
 
   async look(): Promise<Seen> {
@@ -98,6 +107,38 @@ class TrapWorld {
   /** What the traps see of a connection that is made without the gateway. */
   async eyes(): Promise<string[]> {
     return z.array(z.string()).parse(await this.#ask('/eyes'))
+  }
+
+  /** Every connection to `rogue.test`, in order. */
+  async visits(): Promise<Visit[]> {
+    return z.array(visit).parse(await this.#ask('/visits'))
+  }
+
+  /** As the kernel does it: at once. */
+  async killGateway(): Promise<void> {
+    await this.#ask('/kill')
+  }
+
+  /** Resolves when it listens. */
+  async startGateway(): Promise<void> {
+    await this.#ask('/start')
+  }
+
+  /** Of the gateway: bytes of memory that it has, and how many files and sockets are open. */
+  async weight(): Promise<{ memory: number; files: number }> {
+    const { pid } = await this.gateway.health()
+    const status = await readFile(`/proc/${pid}/status`, 'utf8')
+    const memory = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024
+    return { memory, files: (await readdir(`/proc/${pid}/fd`)).length }
+  }
+
+  talk(name: Name = 'a'): Promise<Talk> {
+    return Talk.open(this.path(name, 'egress.sock'))
+  }
+
+  /** In the world's directory. */
+  path(...parts: string[]): string {
+    return join(this.#dir, ...parts)
   }
 
   async #ask(path: string): Promise<unknown> {

@@ -1,6 +1,12 @@
 /** What the DNS of the trap world says. */
+import type { Answer } from '@berth/gateway/fixture/stub-dns'
+
 export const good4 = '93.184.215.14'
 export const good6 = '2606:2800:21f:cb07::1'
+/** Of a host that answers as no server should. */
+export const rogue4 = '93.184.215.20'
+/** Of this machine itself. */
+export const own4 = '93.184.215.99'
 
 /** Where nobody may ever go, each under a name of its own: `f0.test`, `f1.test`, … */
 export const forbidden = [
@@ -48,7 +54,7 @@ export const forbidden = [
 
 let turn = 0
 
-export function zone(name: string): readonly string[] | 'fail' | undefined {
+export function zone(name: string): Answer | undefined {
   const lower = name.toLowerCase()
   const number = /^f(\d+)\.test$/.exec(lower)?.[1]
   if (number !== undefined) return [forbidden[Number(number)] ?? '127.0.0.1']
@@ -59,6 +65,16 @@ export function zone(name: string): readonly string[] | 'fail' | undefined {
     case 'other.test':
     case 'a.wild.test':
       return [good4, good6]
+    case 'rogue.test':
+      return [rogue4]
+    case 'self.test':
+      return [own4]
+    case 'alias.test':
+      return { alias: 'inside.corp.test', addresses: ['10.0.0.1'] }
+    case 'four.test':
+      return [good4, 'fd00::1']
+    case 'six.test':
+      return ['10.0.0.1', good6]
     case 'rebind.test':
       // Every second question has another answer.
       return turn++ % 4 < 2 ? [good4] : ['127.0.0.1']

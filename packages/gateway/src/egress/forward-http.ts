@@ -1,7 +1,13 @@
 import { once } from 'node:events'
-import { type ClientRequest, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http'
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  request as httpRequest,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import type { Socket } from 'node:net'
-import { type Duplex, Transform } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type InjectedRequest, pairsOf } from '../injection/injected-request.ts'
 import { scrubbedAnswer, type ScrubbedAnswer } from '../injection/scrubbed-answer.ts'
@@ -9,7 +15,10 @@ import type { PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { type Forwarded, toHost, toSandbox } from './request-head.ts'
 
+const BYTES = { objectMode: false } as const
 const MAX_ANSWER_HEADERS = 32 * 1024
+/** Answers of the kind 1xx before the one that counts. */
+const MAX_HINTS = 100
 
 export interface Exchange {
   readonly request: IncomingMessage
@@ -47,18 +56,21 @@ export async function forwardHttp({ request, response, signal, limits, ...given 
   const stop = (): void => void given.socket.destroy()
   signal.addEventListener('abort', stop, { once: true })
   const { injected } = given
-  const stages = [atMost(limits.bodyBytes), ...(injected?.stages ?? [])]
-  const sent = pipeline([injected?.body ?? request, ...stages, outgoing])
+  const body = Readable.from(atMost(limits.bodyBytes, injected?.body ?? request), BYTES)
+  const sent = pipeline([body, ...(injected?.stages ?? []), outgoing])
   // A server may answer before it has read everything; why the rest was not sent is then of no interest.
   sent.catch(() => undefined)
   try {
     const incoming = await answerOf(outgoing, sent)
     response.sendDate = false
     const answer = toAnswer(incoming, injected, hasBody(request, incoming))
-    response.writeHead(incoming.statusCode ?? 502, answer.statusMessage, answer.headers)
+    // The host's own words for the status may hold bytes that no answer may have: they are left out.
+    response.writeHead(incoming.statusCode ?? 502, answer.headers)
     // Whoever listens to events waits for the head of the answer, and maybe long for the first of them.
     if (incoming.headers['content-type']?.startsWith('text/event-stream') === true) response.flushHeaders()
-    await pipeline([incoming, ...answer.stages, response])
+    // Where nothing but the end of the connection ends the answer, the parser takes a reset for its end.
+    given.socket.prependOnceListener('error', () => void (incoming.complete || response.destroy()))
+    await pipeline([Readable.from(joined(incoming), BYTES), ...answer.stages, response])
   } catch (error) {
     throw error instanceof EgressRefusal ? error : noAnswer(given.forwarded)
   } finally {
@@ -72,25 +84,42 @@ async function answerOf(outgoing: ClientRequest, sent: Promise<void>): Promise<I
   const answered = Promise.withResolvers<IncomingMessage>()
   outgoing.once('response', answered.resolve)
   outgoing.on('error', answered.reject)
+  rejectWithoutAnswer(outgoing, answered.reject)
   const refused = sent.catch((error: unknown) => {
     if (error instanceof EgressRefusal) throw error
   })
   return await Promise.race([answered.promise, refused.then(() => answered.promise)])
 }
 
+/** A host that switches protocols unasked, or never comes to its answer, is given up: neither is an error of the request by itself. */
+function rejectWithoutAnswer(outgoing: ClientRequest, reject: (error: Error) => void): void {
+  let hints = 0
+  outgoing.on('information', () => {
+    if (++hints > MAX_HINTS) outgoing.destroy(new Error('no answer after many hints'))
+  })
+  outgoing.once('close', () => reject(new Error('no answer')))
+}
+
 function noAnswer({ target }: Forwarded): EgressRefusal {
   return new EgressRefusal(502, 'unreachable', `${target.host}:${target.port} has not answered as HTTP`)
 }
 
-function atMost(limit: number): Transform {
+/**
+ * What has come of a body since it was last looked at, in one piece: chunks of single bytes, which others would have to hold one by one, weigh no
+ * more than their bytes.
+ */
+async function* joined(body: Readable): AsyncGenerator<Buffer> {
+  for await (const piece of body) if (Buffer.isBuffer(piece)) yield piece
+}
+
+/** The same of a body that may not be longer. */
+async function* atMost(limit: number, body: Readable): AsyncGenerator<Buffer> {
   let bytes = 0
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length
-      if (bytes > limit) done(new EgressRefusal(413, 'limit', 'the body is too large'))
-      else done(null, chunk)
-    },
-  })
+  for await (const piece of joined(body)) {
+    bytes += piece.length
+    if (bytes > limit) throw new EgressRefusal(413, 'limit', 'the body is too large')
+    yield piece
+  }
 }
 
 /** Resolves with the other side's answer to an upgrade: 101 with its connection, or any other answer. */
@@ -102,6 +131,7 @@ export async function upgraded(
   outgoing.once('upgrade', (answer, _socket, head) => answered.resolve({ answer, head }))
   outgoing.once('response', (refused) => answered.resolve({ refused }))
   outgoing.on('error', answered.reject)
+  rejectWithoutAnswer(outgoing, answered.reject)
   outgoing.end()
   try {
     return await answered.promise
@@ -128,7 +158,7 @@ export function toAnswer(
   hasBody: boolean,
 ): ScrubbedAnswer {
   const headers = toSandbox(incoming.rawHeaders)
-  if (injected === undefined) return { statusMessage: incoming.statusMessage ?? '', headers, stages: [] }
+  if (injected === undefined) return { headers, stages: [] }
   return scrubbedAnswer({ answer: incoming, headers, hasBody, backwards: injected.backwards })
 }
 
@@ -138,7 +168,7 @@ function hasBody({ method }: IncomingMessage, { statusCode }: IncomingMessage): 
 
 export function headOf(status: number | undefined, answer: ScrubbedAnswer, further: readonly string[]): string {
   const lines = pairsOf([...answer.headers, ...further]).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${status} ${answer.statusMessage}\r\n${lines.join('')}\r\n`
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status ?? 0] ?? ''}\r\n${lines.join('')}\r\n`
 }
 
 export async function untilClosed(response: ServerResponse): Promise<void> {

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import { SessionSecrets, type SessionWay } from '../injection/session-secrets.ts'
@@ -14,7 +14,7 @@ import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
 import { checkUpgrade, malformed, readForwarded } from './request-head.ts'
 import { type InnerHttp, serveTunnel } from './tunnel.ts'
-import { type Asked, WayOut, type WayOutParts } from './way-out.ts'
+import { type Asked, UNREAD_BYTES, WayOut, type WayOutParts } from './way-out.ts'
 import { forwardWebSocket } from './web-socket.ts'
 
 export interface EgressParts extends WayOutParts {
@@ -80,6 +80,7 @@ export class EgressProxy {
       // Refused with the others, in the words of the proxy.
       requireHostHeader: false,
       insecureHTTPParser: false,
+      highWaterMark: UNREAD_BYTES,
     })
     server.maxHeadersCount = 0
     server.maxConnections = MAX_CONNECTIONS
@@ -99,7 +100,8 @@ export class EgressProxy {
     response.on('close', () => this.#busy.delete(socket))
     const refuse = (refusal: EgressRefusal): void => {
       if (response.headersSent) return void response.destroy()
-      response.writeHead(refusal.status, refusal.headers).end(refusal.body)
+      // Nothing of an answer that was begun is left in it.
+      response.writeHead(refusal.status, STATUS_CODES[refusal.status], refusal.headers).end(refusal.body)
     }
     const inner = this.#inner.get(socket)
     await this.#attempt(spokenIn(inner), refuse, async (passage) => {
@@ -148,13 +150,18 @@ export class EgressProxy {
   }
 
   /** Resolves when the connection has closed. */
-  #readHttp(client: Duplex, first: Buffer, inner: InnerHttp): Promise<void> {
+  async #readHttp(client: Duplex, first: Buffer, inner: InnerHttp): Promise<void> {
     // The server takes a connection from its first byte on, and those have been read.
     const [connection, rest] = duplexPair()
     this.#inner.set(connection, inner)
     this.server.emit('connection', connection)
     rest.write(first)
-    return join(client, rest, { signal: inner.passage.signal, idleMs: this.#limits.idleMs })
+    try {
+      await join(client, rest, { signal: inner.passage.signal, idleMs: this.#limits.idleMs })
+    } finally {
+      // The end of one half does not reach an answer that waits to be read on the other.
+      connection.destroy()
+    }
   }
 
   /** Resolves when the connection has closed. */

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
+import { connect, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { once } from 'node:events'
 import type { EgressDecision, EgressPolicy, EgressReason } from '@berth/protocol/gateway'
 import type { AddressRule } from './addresses.ts'
@@ -34,6 +34,11 @@ const DIAL_MS = 10_000
 const MAX_DIALS = 4
 /** Secrets that one decision names. */
 const MAX_NAMED = 20
+/**
+ * Of a body that its reader does not take, beside what one read of a connection brings. Each of these bytes can be a chunk of its own, and a chunk weighs
+ * some hundred.
+ */
+export const UNREAD_BYTES = 4 * 1024
 
 /** The one place where it is decided whether a session leaves, and from which it leaves. Every decision is on record before it has effect. */
 export class WayOut {
@@ -142,12 +147,16 @@ export async function vettedAddresses(
   throw new EgressRefusal(403, 'address', `${where} leads to an address that is not public`)
 }
 
+/** Half-open: a side that has said all it has to say may still listen. */
+function optionsOf(host: string, port: number): TcpNetConnectOpts & { readableHighWaterMark: number } {
+  return { host, port, noDelay: true, keepAlive: true, allowHalfOpen: true, readableHighWaterMark: UNREAD_BYTES }
+}
+
 /** Connects to the first of these addresses that answers. Throws a 502. */
 export async function dial(target: Target, addresses: readonly string[], signal: AbortSignal): Promise<Socket> {
   const until = AbortSignal.any([signal, AbortSignal.timeout(DIAL_MS)])
   for (const host of addresses.slice(0, MAX_DIALS)) {
-    // Half-open: a side that has said all it has to say may still listen.
-    const socket = connect({ host, port: target.port, noDelay: true, keepAlive: true, allowHalfOpen: true })
+    const socket = connect(optionsOf(host, target.port))
     // Whoever uses it hears of its end by its close.
     socket.on('error', () => undefined)
     try {

@@ -6,7 +6,6 @@ import { pairsOf } from './injected-request.ts'
 import { replaceIn, type Replacement, replacing } from './replacer.ts'
 
 export interface ScrubbedAnswer {
-  readonly statusMessage: string
   /** Name and value in turns. */
   readonly headers: string[]
   /** Through which the body has to go. */
@@ -14,7 +13,7 @@ export interface ScrubbedAnswer {
 }
 
 interface Given {
-  readonly answer: Pick<IncomingMessage, 'statusCode' | 'statusMessage' | 'headers'>
+  readonly answer: Pick<IncomingMessage, 'headers'>
   /** As they would go to the sandbox. */
   readonly headers: readonly string[]
   readonly hasBody: boolean
@@ -33,7 +32,6 @@ export function scrubbedAnswer({ answer, headers, hasBody, backwards }: Given): 
     return scrub(name) === name && !(hasBody && (lower === 'content-length' || lower === 'content-encoding'))
   })
   return {
-    statusMessage: scrub(answer.statusMessage ?? ''),
     headers: kept.flatMap(([name, value]) => [name, scrub(value)]),
     stages: hasBody ? [...decoding(answer.headers['content-encoding']), replacing(backwards)] : [],
   }

@@ -20,6 +20,10 @@ export const checkpoint = z
     bytes: z.int(),
     /** What it took to store it, beside what was stored before. */
     stored_bytes: z.int(),
+    /** What of the files it does not have, or not as it was: sockets, pipes, devices, setuid bits. The first of them, in the sandbox's words. */
+    refused: z.array(z.object({ path: z.string(), reason: z.string() })).max(20),
+    /** How many there are in all. */
+    refused_count: z.int(),
   })
   .meta({ id: 'Checkpoint' })
 export type Checkpoint = z.infer<typeof checkpoint>

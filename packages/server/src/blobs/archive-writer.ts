@@ -8,6 +8,7 @@ import {
   type ArchiveRoot,
   CHUNK_BYTES,
 } from '@berth/protocol/archive'
+import { type SavedTree, toNamedRefusals } from '../domain/checkpoint.ts'
 import { badArchive } from './bad-archive.ts'
 import type { ChunkPacker } from './chunk-packer.ts'
 import type { ChunkReader } from './chunk-reader.ts'
@@ -17,15 +18,7 @@ import { chunkCount, parseSegment } from './segment.ts'
 import { sha256 } from './sha256.ts'
 import { TreeCheck } from './tree-check.ts'
 
-export type Refused = Extract<ArchiveReply, { type: 'saved' }>['refused']
-
-export interface ReceivedTree {
-  readonly segments: readonly string[]
-  readonly entries: number
-  readonly bytes: number
-  readonly refused: Refused
-  readonly refusedCount: number
-}
+export type ReceivedTree = Pick<SavedTree, 'segments' | 'entries' | 'bytes' | 'refused' | 'refusedCount'>
 
 interface WriterParts {
   readonly exchange: Exchange
@@ -40,8 +33,6 @@ interface WriterParts {
 const HASHES_PER_MESSAGE = 16_384
 /** How often more than all files there may be a helper sends: one file may be read again when it has changed. */
 const TIMES = 2
-/** Characters of a reason that are kept. */
-const MAX_WHY = 300
 /** Entries that are checked at once. */
 const ENTRIES_AT_ONCE = 256
 
@@ -131,8 +122,8 @@ export class ArchiveWriter {
 
   #result({ refused, refused_count }: Extract<ArchiveReply, { type: 'saved' }>): ReceivedTree {
     const { entries, bytes } = this.#tree
-    const shown = refused.map((one) => ({ ...one, why: one.why.slice(0, MAX_WHY) }))
-    return { segments: this.#segments, entries, bytes, refused: shown, refusedCount: refused_count }
+    const named = toNamedRefusals(refused)
+    return { segments: this.#segments, entries, bytes, refused: named, refusedCount: refused_count }
   }
 }
 

@@ -6,7 +6,7 @@ import type { Ids } from '../domain/ids.ts'
 import type { Logger } from 'pino'
 import type { ArchiveChannel } from './archive-channel.ts'
 import { runRestore } from './archive-reader.ts'
-import { ArchiveWriter, type Refused } from './archive-writer.ts'
+import { ArchiveWriter } from './archive-writer.ts'
 import { type ArchivedFile, type ArchivedListing, listTree, readTreeFile } from './archived-files.ts'
 import type { BlobStore } from './blob-store.ts'
 import type { ChunkIndex } from './chunk-index.ts'
@@ -47,9 +47,6 @@ export interface SaveArgs {
  */
 export interface SavedArchive extends AsyncDisposable {
   readonly archive: SavedTree
-  /** What the helper says it has left out. Nobody's word but the sandbox's. */
-  readonly refused: Refused
-  readonly refusedCount: number
   /** Why the base was not used, when that is because it is damaged. */
   readonly baseFault: unknown
 }
@@ -93,13 +90,11 @@ export class Archives {
     cleanup.defer(() => this.#removeUncommitted(packer, { workspaceId, saveId }))
     using exchange = new Exchange(channel, withTimeout(args.signal, limits))
     const writer = new ArchiveWriter({ exchange, packer, reader, known, roots: args.roots, limits })
-    const { refused, refusedCount, ...tree } = await writer.run()
+    const tree = await writer.run()
     const packed = await packer.finish()
     const kept = cleanup.move()
     return {
       archive: { saveId, ...tree, ...packed },
-      refused,
-      refusedCount,
       baseFault: fault,
       [Symbol.asyncDispose]: () => kept.disposeAsync(),
     }

@@ -51,7 +51,7 @@ async function save(play: Play, options: { base?: string | null; seconds?: numbe
       limits: small,
       signal,
     })
-    return { ...result.archive, refused: result.refused }
+    return result.archive
   } finally {
     pair.close()
     await played
@@ -225,6 +225,7 @@ test('what is odd but possible is taken', async () => {
   const chunk = new Uint8Array(randomBytes(CHUNK_BYTES))
   const bytes = { b64: Buffer.from([0xff, 0xfe]).toString('base64') }
   const odd = { r: root.name, p: 'pipe', why: 'x'.repeat(100_000) }
+  const long = { ...odd, p: 'p'.repeat(5_000) }
   const archive = await save(async (pair) => {
     const known = await readQuestion(pair)
     expect([...known].includes(sha(own))).toBe(true)
@@ -236,9 +237,9 @@ test('what is odd but possible is taken', async () => {
     const name = { ...file('x'), p: bytes }
     await pair.reply({ type: 'segment', text: segment(link('link', '../..'), hard('o', 'a/z'), name).trimEnd() })
     await pair.reply({ type: 'segment', text: segment({ ...top, r: 'home' }, { ...hard('h', 'half'), r: 'home' }) })
-    await pair.reply({ type: 'saved', entries: 1_000_000, bytes: 0, refused: [odd], refused_count: 7 })
+    await pair.reply({ type: 'saved', entries: 1_000_000, bytes: 0, refused: [long, odd], refused_count: 7 })
   })
-  expect(archive).toMatchObject({ entries: 11, bytes: 2 * CHUNK_BYTES })
+  expect(archive).toMatchObject({ entries: 11, bytes: 2 * CHUNK_BYTES, refusedCount: 7 })
   expect(archive.segments).toHaveLength(3)
   expect(archive.refused).toEqual([{ ...odd, why: 'x'.repeat(300) }])
   await expectNothingLeft()

@@ -25,6 +25,40 @@ export interface SavedTree {
   readonly packs: number
   /** Packs of earlier saves whose bytes were not written again. */
   readonly reliesOn: readonly string[]
+  /** What the helper says it has left out or altered; nobody's word but the sandbox's. The first of them, and how many there are. */
+  readonly refused: readonly RefusedFile[]
+  readonly refusedCount: number
+}
+
+const refusedFile = z.object({
+  r: z.string(),
+  p: z.union([z.string(), z.object({ b64: z.string() })]),
+  why: z.string(),
+})
+/** By the name of its root and its path below that. */
+export type RefusedFile = Readonly<z.infer<typeof refusedFile>>
+
+const MAX_REFUSED = 20
+const MAX_REFUSED_PATH = 1_024
+const MAX_REASON = 300
+
+/** As many of them as a checkpoint names. */
+export function toNamedRefusals(all: readonly RefusedFile[]): RefusedFile[] {
+  return all
+    .filter(({ p }) => (typeof p === 'string' ? p : p.b64).length <= MAX_REFUSED_PATH)
+    .slice(0, MAX_REFUSED)
+    .map((one) => ({ ...one, why: one.why.slice(0, MAX_REASON) }))
+}
+
+/** Those of a stored checkpoint, by their paths in the sandbox. */
+export function toRefused(row: { roots: string; refused: string }): { path: string; reason: string }[] {
+  const paths = new Map(roots.parse(JSON.parse(row.roots)).map(({ name, path }) => [name, path]))
+  const named = z.array(refusedFile).parse(JSON.parse(row.refused))
+  return named.flatMap(({ r, p, why }) => {
+    const root = paths.get(r)
+    const below = typeof p === 'string' ? p : Buffer.from(p.b64, 'base64').toString('utf8')
+    return root === undefined ? [] : [{ path: `${root}/${below}`.toWellFormed(), reason: why.toWellFormed() }]
+  })
 }
 
 /** Where the bytes of a hash are: in this frame of this pack, and there from `start` on when it is decompressed. Bytes all. */

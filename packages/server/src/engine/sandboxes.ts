@@ -15,6 +15,7 @@ import { destroyOrphans } from './orphans.ts'
 import { SandboxHost, type SandboxOwner } from './sandbox-host.ts'
 import { type Origin, SandboxLaunch } from './sandbox-launch.ts'
 import { SandboxLosses } from './sandbox-losses.ts'
+import { closeStrayRoutes } from './stray-routes.ts'
 import type { SandboxesOptions } from './sandboxes-options.ts'
 import type { WarmSandbox } from './warm-sandbox.ts'
 
@@ -120,7 +121,7 @@ export class Sandboxes implements AsyncDisposable {
     this.#background(this.release(sandboxId))
   }
 
-  /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed. */
+  /** Looks at every sandbox once: the lost are reported, the unowned destroyed, the owned renewed; ways out that nobody owns are closed. */
   async reconcile(): Promise<void> {
     const { store, driver } = this.#deps
     const known = new Map((await store.listSandboxes({})).map((sandbox) => [sandbox.id, sandbox]))
@@ -133,6 +134,7 @@ export class Sandboxes implements AsyncDisposable {
         await this.#unlessPassed(groupId, () => (isGone ? this.#losses.check(id) : this.#losses.lookAfter(id)))
       }
     }
+    await closeStrayRoutes(this.#deps)
     this.#background(this.#departures.run())
   }
 

@@ -4,6 +4,7 @@ import { checkpoint, type Checkpoint, forkedSession, forkSessionBody } from '@be
 import { limitQuery, pageOf, pageQuery } from '@berth/protocol/api/page'
 import { idText } from '@berth/protocol/api/text'
 import { z } from 'zod'
+import { toRefused } from '../domain/checkpoint.ts'
 import { type ListRequest, toPage, toWindow } from '../domain/page.ts'
 import { toWireSession } from '../domain/session.ts'
 import type { CheckpointSummary } from '../store/checkpoints.ts'
@@ -79,5 +80,7 @@ function toWire(row: CheckpointSummary): Checkpoint {
     entries: row.entries,
     bytes: row.bytes,
     stored_bytes: row.stored_bytes,
+    refused: toRefused(row),
+    refused_count: row.refused_count,
   }
 }

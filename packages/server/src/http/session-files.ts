@@ -66,7 +66,7 @@ export const addSessionFiles: AddRoutes = (app, deps) => {
     const { path } = c.req.valid('query')
     const key = { workspaceId: c.var.workspaceId, sessionId: c.req.valid('param').session_id, path }
     const { size, body } = await storage.read(key, c.req.raw.signal)
-    const name = encodeURIComponent(posix.basename(path))
+    const name = encodeName(posix.basename(path))
     return new Response(Readable.toWeb(Readable.from(body, { objectMode: false })), {
       headers: {
         'content-type': 'application/octet-stream',
@@ -74,6 +74,7 @@ export const addSessionFiles: AddRoutes = (app, deps) => {
         // A page of the agent's must not run as one of ours.
         'content-disposition': `attachment; filename*=UTF-8''${name}`,
         'x-content-type-options': 'nosniff',
+        'content-security-policy': "default-src 'none'; sandbox",
       },
     })
   })
@@ -83,6 +84,11 @@ export const addSessionFiles: AddRoutes = (app, deps) => {
     await storage.write(key, bounded(c.req.raw.body), c.req.raw.signal)
     return c.json({ path: posix.resolve('/workspace', path) }, 200)
   })
+}
+
+/** As RFC 8187 has it, which leaves less than a URL does. */
+function encodeName(name: string): string {
+  return encodeURIComponent(name).replaceAll(/['()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
 async function* bounded(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {

@@ -26,6 +26,8 @@ const summary = [
   'entries',
   'bytes',
   'stored_bytes',
+  'refused',
+  'refused_count',
   'is_damaged',
 ] as const
 

@@ -79,6 +79,8 @@ export async function commitCheckpoint(
       entries: archive.entries,
       bytes: archive.bytes,
       stored_bytes: archive.storedBytes,
+      refused: JSON.stringify(archive.refused),
+      refused_count: archive.refusedCount,
       is_damaged: 0,
     })
     .returningAll()

@@ -157,6 +157,8 @@ export interface Database {
     entries: number
     bytes: number
     stored_bytes: number
+    refused: string
+    refused_count: number
     is_damaged: number
   }
   requests: {

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { Selectable } from 'kysely'
 import type { SessionStatus } from '@berth/protocol/api/session'
 import type { Window } from '../domain/page.ts'
@@ -49,4 +50,13 @@ export async function listSessions(
     if (filter.agentVersion !== undefined) query = query.where('agent_version', '=', filter.agentVersion)
   }
   return query.execute()
+}
+
+/** Those of these sessions that are there and not over, in no order. */
+export async function listLivingOf(db: Db, args: { ids: readonly string[] }): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    SELECT sessions.id AS id FROM json_each(${JSON.stringify(args.ids)}) AS wanted
+    CROSS JOIN sessions ON sessions.id = wanted.value
+    WHERE sessions.status != 'terminated'`.execute(db)
+  return rows.map(({ id }) => id)
 }
