@@ -148,15 +148,17 @@ test('answers without a body, and redirects, come back as they are', async () =>
 })
 
 test('events come as they are sent', async () => {
-  const next = Promise.withResolvers<void>()
+  const [next, last] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   world.host.answering = (response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
-    void next.promise.then(() => response.write(`data: ${token}\n\n`)).then(() => response.end('data: end\n\n'))
+    void next.promise.then(() => response.write(`data: ${token}\n\n`))
+    void last.promise.then(() => response.end('data: end\n\n'))
   }
   const incoming = await session.send({ host: 'bound.test', headers: { authorization: here } })
   next.resolve()
   const [first] = await once(incoming, 'data')
   expect(String(first)).toBe(`data: ${here}\n\n`)
+  last.resolve()
   await once(incoming.resume(), 'end')
   incoming.socket.destroy()
 })
