@@ -21,6 +21,7 @@ import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
 import { listCosts } from './directories.ts'
 import type { HttpConfig } from '../src/http/context.ts'
+import { KeyWatch } from '../src/http/key-watch.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
 import type { Store } from '../src/store/store.ts'
@@ -68,6 +69,7 @@ export async function serveApp(
   const key = await addKey(store, 'wrkspc_test')
   const parts = { store, clock, ids, logger }
   const notes = cleanup.use(new RequestNotes({ ...parts, roundMs }))
+  const keys = cleanup.use(new KeyWatch(parts))
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
@@ -83,7 +85,7 @@ export async function serveApp(
   }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, notes, ports, config: listening })
+  const app = createApp({ ...parts, engine, notes, keys, ports, config: listening })
   const server = createAdaptorServer({ fetch: app.fetch })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
