@@ -13,11 +13,18 @@ const FINISHED_MS = 60_000
 /** Disposing it ends the subscription. */
 export function attach(c: Context<AppEnv>, keys: KeyWatch, subscription: Subscription): Disposable {
   const watched = keys.watch(c.var.keyId, () => subscription[Symbol.dispose]())
-  void subscription.ended.then(() => {
-    watched[Symbol.dispose]()
-    cutUnlessRead(c.env.outgoing, subscription.end === 'finished' ? FINISHED_MS : LET_GO_MS)
-  })
+  void cutWhenEnded(subscription, watched, c.env.outgoing)
   return subscription
+}
+
+async function cutWhenEnded(
+  subscription: Subscription,
+  watched: Disposable,
+  outgoing: ServerResponse | undefined,
+): Promise<void> {
+  await subscription.ended
+  watched[Symbol.dispose]()
+  cutUnlessRead(outgoing, subscription.end === 'finished' ? FINISHED_MS : LET_GO_MS)
 }
 
 function cutUnlessRead(outgoing: ServerResponse | undefined, ms: number): void {
