@@ -1,9 +1,8 @@
 /** The control plane as a whole: the one place that knows every part of it. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { Server as HttpServer } from 'node:http'
+import type { Server as HttpServer } from 'node:http'
 import { join } from 'node:path'
-import { createAdaptorServer } from '@hono/node-server'
 import { BerthError } from '@berth/protocol'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
@@ -19,6 +18,7 @@ import { keyOf } from './domain/key.ts'
 import { PortAddresses } from './domain/port-address.ts'
 import { PortTokens } from './domain/port-token.ts'
 import { createEngine } from './engine/create-engine.ts'
+import { createApiServer } from './http/api-server.ts'
 import { createApp } from './http/app.ts'
 import { createPortServer, PortListener, type PortListenerDeps } from './http/ports/port-listener.ts'
 import { KeyWatch } from './http/key-watch.ts'
@@ -111,8 +111,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     allowedOrigins: options.allowedOrigins,
   }
   const app = createApp({ store, engine, notes, keys, ports, config, clock, ids, logger })
-  const http = createAdaptorServer({ fetch: app.fetch })
-  if (!(http instanceof HttpServer)) throw new TypeError('the adaptor made another kind of server')
+  const http = createApiServer(app)
   const url = `http://${nameOf(options.host)}:${await listen(http, options, settings.listen.env)}`
   const parts = opened.move()
   return {
