@@ -66,7 +66,7 @@ export const addSdkMessages: AddRoutes = (app, deps) => {
     const subscription = deps.engine.subscribe(sessionId, kinds)
     try {
       const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
-      const from = toSeq(c.req.header('last-event-id')) ?? session.last_sdk_seq
+      const from = toSeq(c.req.header('last-event-id'), session.last_sdk_seq)
       const isOver = session.status === 'terminated'
       const messages = streamMessages({ deps, sessionId, subscription, from, partial, isOver })
       return eventStream(messages, attach(c, deps.keys, subscription))
@@ -77,9 +77,10 @@ export const addSdkMessages: AddRoutes = (app, deps) => {
   })
 }
 
-function toSeq(header: string | undefined): number | undefined {
-  if (header === undefined) return undefined
+function toSeq(header: string | undefined, last: number): number {
+  if (header === undefined) return last
   if (!/^\d{1,15}$/.test(header)) throw invalid('Last-Event-ID', 'must be the number of a message')
+  if (Number(header) > last) throw invalid('Last-Event-ID', `the session's last message is ${last}`)
   return Number(header)
 }
 
