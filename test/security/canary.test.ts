@@ -4,14 +4,22 @@ import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { writeApiKey } from '@berth/cli'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { type JsonRequest, takeCheckpoint } from '../harness/berth-api.ts'
 import type { ServerProcess } from '../harness/berth-server.ts'
 import { tool } from '../harness/message.ts'
+import { askPort, signPort } from '../harness/port-client.ts'
 import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
+import { archivedBytes } from './archives.ts'
+import { misplacedSecrets, secretsIn } from './canary-search.ts'
+import { nowhere, ownSecrets, type Secret } from './secrets.ts'
+import { Tally } from './tally.ts'
 
 const MODEL_KEY = 'sk-ant-canary-model-c41f0e7d2a95'
 const API_KEY = 'berth_canary-api-8d03b7e6f1a24c5990'
+const MISTAKEN = 'berth_mistaken-5b1f0d2c9a7e4386c1'
 const canary = /canary-(?:model|api)-/
 /** In a shell, what both keys have in common, without being it: commands that search for it are part of what is searched. */
 const MARK = '$(printf cana%s ry-)'
@@ -22,7 +30,7 @@ let id: string
 let sandbox: SessionSandbox
 beforeAll(async () => {
   berth = await startKillableBerth({
-    env: { ANTHROPIC_API_KEY: MODEL_KEY, BERTH_API_KEY: API_KEY },
+    env: { ANTHROPIC_API_KEY: MODEL_KEY, BERTH_API_KEY: API_KEY, BERTH_LOG_LEVEL: 'debug' },
     requireKey: MODEL_KEY,
     prepare: (dataDir) => writeApiKey(dataDir, API_KEY),
   })
@@ -34,7 +42,11 @@ beforeAll(async () => {
   expect(messagesOf(turn)).toEqual(['The key works.'])
   sandbox = await SessionSandbox.of(berth.traces, id)
 })
-afterAll(() => berth[Symbol.asyncDispose]())
+afterAll(async () => {
+  await berth[Symbol.asyncDispose]()
+  tally.end()
+})
+const tally = new Tally('secrets')
 
 /** Files on the host that hold a key, relative to the directory. */
 async function filesWithKeys(dir: string): Promise<string[]> {
@@ -116,4 +128,100 @@ test('no key is in an answer of the API, in a log, in the database or with the s
   expect((await readdir(berth.dir)).length).toBeGreaterThan(3)
   expect((await sandbox.processes()).length).toBeGreaterThan(2)
   expect(await filesWithKeys(berth.dir)).toEqual(['api-key'])
+})
+
+const made = z.object({ id: z.string(), key: z.string() })
+const described = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
+
+/** Works, fails and is refused in as many ways as there are; answers what was used, and all that was answered. */
+async function workAndMistakes(session: string): Promise<{ used: Record<string, string>; answers: string[] }> {
+  const answers: string[] = []
+  const ask = async (path: string, init: JsonRequest & { key?: string } = {}): Promise<string> => {
+    const headers = {
+      authorization: `Bearer ${init.key ?? API_KEY}`,
+      'content-type': 'application/json',
+      ...init.headers,
+    }
+    const answer = await fetch(berth.server.url + path, { ...init, headers })
+    const text = `${answer.status} ${JSON.stringify([...answer.headers])} ${await answer.text()}`
+    answers.push(text)
+    return text
+  }
+  const keyed = { method: 'POST', body: '{"name":"k"}', headers: { 'idempotency-key': 'twice' } }
+  const key = made.parse(
+    await (
+      await berth.fetch('/berth/v1/keys', {
+        ...keyed,
+        headers: { ...keyed.headers, 'content-type': 'application/json' },
+      })
+    ).json(),
+  )
+  await ask('/berth/v1/keys', keyed)
+  await ask('/v1/sessions', { key: key.key })
+  const { url } = await signPort(berth, session, 8000)
+  const token = new URL(url).searchParams.get('berth_token') ?? ''
+  const bare = new URL(url).origin
+  const visits: [string, Record<string, string>][] = [
+    [url, { accept: 'text/html' }],
+    [url, { accept: '*/*' }],
+    [bare, { cookie: `berth-port=${token}` }],
+    [bare, { authorization: `Bearer ${key.key}` }],
+  ]
+  for (const [target, headers] of visits) {
+    const { status, headers: said, body } = await askPort(target, { headers })
+    // The cookie is the token.
+    answers.push(`${status} ${JSON.stringify({ ...said, 'set-cookie': undefined })} ${body}`)
+  }
+  await ask(`/berth/v1/keys/${key.id}/revoke`, { method: 'POST' })
+  await ask('/v1/sessions', { key: key.key })
+  await ask('/v1/sessions', { key: MISTAKEN })
+  await ask(`/v1/sessions?key=${MISTAKEN}&api_key=${key.key}`)
+  await ask(`/v1/nothing/${session}`, { headers: { 'x-api-key': key.key } })
+  await ask('/v1/agents', { method: 'POST', body: '{"name":' })
+  await ask('/v1/agents', { method: 'POST', body: '{"name":"A","model":"m","other":1}' })
+  answers.push((await askPort(bare, { headers: { 'x-api-key': MISTAKEN } })).body)
+  answers.push((await askPort(`${url}x`)).body)
+  const { paths } = described.parse(JSON.parse(await (await berth.fetch('/openapi.json')).text()))
+  const ids: Record<string, string> = { session_id: session, environment_id: environmentId, key_id: key.id }
+  for (const [path, methods] of Object.entries(paths)) {
+    const target = path.replaceAll(/\{(\w+)\}/g, (whole, name: string) => ids[name] ?? whole)
+    if ('get' in methods && !target.includes('{') && !target.endsWith('/stream'))
+      await ask(`${target}?path=/workspace/a`)
+  }
+  return {
+    used: { 'a key that was made': key.key, 'a mistaken key': MISTAKEN, 'a signed URL’s token': token },
+    answers,
+  }
+}
+
+test('after work, mistakes and refusals no secret is anywhere but in its place', async () => {
+  const { id: session } = await berth.createSession({ environment_id: environmentId })
+  await berth.runTurn(session, [
+    'Write',
+    tool('Bash', { command: 'echo kept in the archive > a; false' }),
+    '::next',
+    '::text Written.',
+  ])
+  await takeCheckpoint(berth, session)
+  const { used, answers } = await workAndMistakes(session)
+  const secrets: Secret[] = [
+    ...nowhere({ 'the model’s key': MODEL_KEY, ...used }),
+    { kind: 'the first API key', value: API_KEY, places: [/^api-key$/] },
+    ...ownSecrets(berth.dir),
+  ]
+  for (const kind of ['what signed URLs', 'a launch’s nonce', 'a password of a way out']) {
+    expect(secrets.filter((secret) => secret.kind.startsWith(kind))).not.toHaveLength(0)
+  }
+  for (const secret of secrets) {
+    expect(secret.value.length).toBeGreaterThan(20)
+    tally.count(!answers.some((text) => text.includes(secret.value)))
+    tally.count(!berth.server.log().includes(secret.value))
+  }
+  expect(secretsIn(answers.join('\n'), secrets)).toEqual([])
+  expect(secretsIn(berth.server.log(), secrets)).toEqual([])
+  expect(berth.server.log()).toContain('"path":"/v1/sessions"')
+  expect(await misplacedSecrets(berth.dir, secrets)).toEqual([])
+  const archived = await archivedBytes(berth.dir)
+  expect(archived.includes('kept in the archive')).toBe(true)
+  expect(secretsIn(archived.toString('latin1'), secrets)).toEqual([])
 })

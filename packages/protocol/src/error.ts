@@ -13,13 +13,14 @@ export const errorCodes = {
     status: 401,
     type: 'authentication_error',
     retryable: false,
-    meaning: 'No API key, or one that does not exist or was revoked.',
+    meaning: 'No API key, or one that does not exist, was revoked or has expired.',
   },
   forbidden: {
     status: 403,
     type: 'permission_error',
     retryable: false,
-    meaning: 'The key is valid but may not do this, or Host or Origin is not allowed.',
+    meaning:
+      'The key is valid but may not do this, for its scope is `read` or it expires; or Host or Origin is not allowed.',
   },
   not_found: { status: 404, type: 'not_found_error', retryable: false, meaning: 'No such object in this workspace.' },
   method_not_allowed: {

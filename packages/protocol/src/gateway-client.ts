@@ -117,7 +117,9 @@ async function exchange(given: Exchange): Promise<unknown> {
     if (error instanceof BerthError) throw error
     given.signal?.throwIfAborted()
     if (timeout.aborted) throw new BerthError('timeout', 'The gateway did not answer in time', { cause: error })
-    throw new BerthError('unavailable', `The gateway does not answer at ${given.controlSocket}`, { cause: error })
+    // Its address on this machine is not for clients of the API.
+    const cause = new Error(`at ${given.controlSocket}`, { cause: error })
+    throw new BerthError('unavailable', 'The gateway does not answer', { cause })
   }
 }
 

@@ -20,7 +20,10 @@ CREATE TABLE api_keys (
   hash TEXT NOT NULL UNIQUE,
   -- The key's first characters, so that a person can tell keys apart.
   hint TEXT NOT NULL,
+  -- 'full' or 'read'.
+  scope TEXT NOT NULL,
   created_at TEXT NOT NULL,
+  expires_at TEXT,
   last_used_at TEXT,
   revoked_at TEXT
 );

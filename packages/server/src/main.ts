@@ -1,9 +1,8 @@
 /** The control plane as a whole: the one place that knows every part of it. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { Server as HttpServer } from 'node:http'
+import type { Server as HttpServer } from 'node:http'
 import { join } from 'node:path'
-import { createAdaptorServer } from '@hono/node-server'
 import { BerthError } from '@berth/protocol'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
@@ -19,8 +18,10 @@ import { keyOf } from './domain/key.ts'
 import { PortAddresses } from './domain/port-address.ts'
 import { PortTokens } from './domain/port-token.ts'
 import { createEngine } from './engine/create-engine.ts'
+import { createApiServer } from './http/api-server.ts'
 import { createApp } from './http/app.ts'
 import { createPortServer, PortListener, type PortListenerDeps } from './http/ports/port-listener.ts'
+import { KeyWatch } from './http/key-watch.ts'
 import { RequestNotes } from './http/request-notes.ts'
 import { settings } from './settings.ts'
 import { openSqliteStore } from './store/sqlite/open.ts'
@@ -85,6 +86,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   // The directory is this server's alone: whose leases these were is dead, whatever the time of day was when it took them.
   await store.releaseLeases({ holder: null })
   const notes = opened.use(new RequestNotes({ store, clock, logger }))
+  const keys = opened.use(new KeyWatch({ store, clock, logger }))
   const blobs = opened.use(await openFileBlobs(join(options.dataDir, 'blobs')))
   const archives = new Archives({ blobs, index: store, ids, logger })
   const engine = opened.use(
@@ -102,15 +104,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       serverNumber,
     }),
   )
-  const ports = opened.use(await openPorts(options, { store, engine, clock, logger }))
+  const ports = opened.use(await openPorts(options, { store, engine, keys, clock, logger }))
   const config = {
     listenHost: options.host,
     allowedHosts: options.allowedHosts,
     allowedOrigins: options.allowedOrigins,
   }
-  const app = createApp({ store, engine, notes, ports, config, clock, ids, logger })
-  const http = createAdaptorServer({ fetch: app.fetch })
-  if (!(http instanceof HttpServer)) throw new TypeError('the adaptor made another kind of server')
+  const app = createApp({ store, engine, notes, keys, ports, config, clock, ids, logger })
+  const http = createApiServer(app)
   const url = `http://${nameOf(options.host)}:${await listen(http, options, settings.listen.env)}`
   const parts = opened.move()
   return {
@@ -137,7 +138,7 @@ interface OpenPorts extends AsyncDisposable {
 /** Serves ports of sandboxes. Where the operator named no address, it is one as near to the server's as is free. */
 async function openPorts(
   { ports, port }: ServerOptions,
-  deps: Pick<PortListenerDeps, 'store' | 'engine' | 'clock' | 'logger'>,
+  deps: Pick<PortListenerDeps, 'store' | 'engine' | 'keys' | 'clock' | 'logger'>,
 ): Promise<OpenPorts> {
   const tokens = new PortTokens(await deps.store.ensurePortSecret({ fresh: randomBytes(32).toString('base64url') }))
   const http = createPortServer()

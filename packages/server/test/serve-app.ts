@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
-import { createAdaptorServer } from '@hono/node-server'
 import { BerthError } from '@berth/protocol'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
@@ -18,9 +17,12 @@ import { newKey } from '../src/domain/key.ts'
 import { Archives } from '../src/blobs/archives.ts'
 import { openFileBlobs } from '../src/blobs/fs/file-blobs.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
+import { type ApiLimits, createApiServer } from '../src/http/api-server.ts'
 import { createApp } from '../src/http/app.ts'
 import { listCosts } from './directories.ts'
-import type { HttpConfig } from '../src/http/context.ts'
+import type { Engine } from '../src/engine/engine.ts'
+import type { App, HttpConfig } from '../src/http/context.ts'
+import { KeyWatch } from '../src/http/key-watch.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
 import type { Store } from '../src/store/store.ts'
@@ -28,7 +30,9 @@ import type { Store } from '../src/store/store.ts'
 export interface TestServer extends AsyncDisposable {
   readonly url: string
   readonly port: number
+  readonly app: App
   readonly store: Store
+  readonly engine: Engine
   readonly databasePath: string
   readonly key: string
   readonly client: Anthropic
@@ -49,13 +53,14 @@ interface Surroundings {
   readonly clock?: Clock
   /** Between two rounds in which notes of requests are let go. */
   readonly roundMs?: number
+  readonly limits?: Partial<ApiLimits>
 }
 
 const ports = { addresses: new PortAddresses('localhost', 7072), tokens: new PortTokens('secret of the test') }
 
 export async function serveApp(
   config: Partial<HttpConfig> = {},
-  { dir: givenDir, clock = systemClock, roundMs = 1_000 }: Surroundings = {},
+  { dir: givenDir, clock = systemClock, roundMs = 1_000, limits }: Surroundings = {},
 ): Promise<TestServer> {
   await using cleanup = new AsyncDisposableStack()
   const dir = givenDir ?? (await mkdtemp(join(tmpdir(), 'berth-http-')))
@@ -68,6 +73,7 @@ export async function serveApp(
   const key = await addKey(store, 'wrkspc_test')
   const parts = { store, clock, ids, logger }
   const notes = cleanup.use(new RequestNotes({ ...parts, roundMs }))
+  const keys = cleanup.use(new KeyWatch(parts))
   const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
@@ -83,12 +89,12 @@ export async function serveApp(
   }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, notes, ports, config: listening })
-  const server = createAdaptorServer({ fetch: app.fetch })
+  const app = createApp({ ...parts, engine, notes, keys, ports, config: listening })
+  const server = createApiServer(app, limits)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   cleanup.defer(async () => {
-    if ('closeAllConnections' in server) server.closeAllConnections()
+    server.closeAllConnections()
     server.close()
     await once(server, 'close')
   })
@@ -98,7 +104,9 @@ export async function serveApp(
   return {
     url,
     port,
+    app,
     store,
+    engine,
     databasePath,
     key,
     client: clientOf(url, key),

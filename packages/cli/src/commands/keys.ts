@@ -1,6 +1,6 @@
-import { apiKey, createdKey } from '@berth/protocol/api/key'
+import { type ApiKey, apiKey, createdKey, keyScope } from '@berth/protocol/api/key'
 import { pageOf } from '@berth/protocol/api/page'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { connect, type ConnectionOptions } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { jsonLine } from '../json-line.ts'
@@ -13,6 +13,8 @@ const keyPage = pageOf(apiKey)
 
 interface KeyOptions extends ConnectionOptions {
   readonly name?: string
+  readonly expires?: string
+  readonly scope?: string
   readonly json?: boolean
 }
 
@@ -22,6 +24,12 @@ export function addKeys(program: Command, context: Context): void {
     .command('create')
     .description('make a key; it is printed once and cannot be shown again')
     .requiredOption('--name <name>', 'what it is for')
+    .option('--expires <when>', 'when it ends by itself: 45m, 12h or 30d from now, or an RFC 3339 time')
+    .addOption(
+      new Option('--scope <scope>', 'what it is good for: everything, or what GET answers')
+        .choices(keyScope.options)
+        .default('full'),
+    )
     .option('--json', 'the answer as JSON')
     .action((_options: KeyOptions, command: Command) => create(command.optsWithGlobals<KeyOptions>(), context))
   keys
@@ -40,9 +48,20 @@ export function addKeys(program: Command, context: Context): void {
 
 async function create(options: KeyOptions, context: Context): Promise<void> {
   const client = await connect(options, context)
-  const made = createdKey.parse(await client.post<unknown>(PATH, { body: { name: options.name } }))
+  const { name, scope, expires } = options
+  const body = { name, scope, ...(expires === undefined ? {} : { expires_at: toTime(expires, new Date()) }) }
+  const made = createdKey.parse(await client.post<unknown>(PATH, { body }))
   using screen = Screen.of(context)
   screen.line(options.json === true ? jsonLine(made) : neutraliseLine(made.key))
+}
+
+const MINUTES: Readonly<Record<string, number>> = { m: 1, h: 60, d: 24 * 60 }
+
+/** What is no duration is left to the server to judge. */
+function toTime(when: string, now: Date): string {
+  const [, count, unit = ''] = /^(\d{1,5})([mhd])$/.exec(when) ?? []
+  const minutes = MINUTES[unit]
+  return minutes === undefined ? when : new Date(now.getTime() + Number(count) * minutes * 60_000).toISOString()
 }
 
 async function list(options: KeyOptions, context: Context): Promise<void> {
@@ -59,14 +78,22 @@ async function list(options: KeyOptions, context: Context): Promise<void> {
         rows.push([
           one.id,
           one.hint,
-          one.revoked_at === null ? 'active' : 'revoked',
+          statusOf(one, new Date()),
+          one.scope,
           one.created_at,
+          one.expires_at ?? '',
           one.last_used_at ?? '',
           one.name,
         ])
     }
   } while (page !== null)
-  if (options.json !== true) printTable(screen, ['ID', 'KEY', 'STATUS', 'CREATED', 'LAST USED', 'NAME'], rows)
+  if (options.json !== true)
+    printTable(screen, ['ID', 'KEY', 'STATUS', 'SCOPE', 'CREATED', 'EXPIRES', 'LAST USED', 'NAME'], rows)
+}
+
+function statusOf(key: ApiKey, now: Date): string {
+  if (key.revoked_at !== null) return 'revoked'
+  return key.expires_at !== null && Date.parse(key.expires_at) <= now.getTime() ? 'expired' : 'active'
 }
 
 async function revoke(id: string, options: KeyOptions, context: Context): Promise<void> {

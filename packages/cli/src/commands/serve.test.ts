@@ -59,6 +59,12 @@ it('makes keys that work until they are revoked', async () => {
   const withNewKey = { BERTH_URL, BERTH_API_KEY: made.out.trim() }
   const keys = await berthProcess(['keys', 'ls', '--json'], withNewKey)
   const [id] = /apikey_\w+(?=[^\n]*second)/.exec(keys.out) ?? []
+  const narrow = ['keys', 'create', '--name', 'narrow', '--scope', 'read', '--expires', '12h']
+  const reading = { BERTH_URL, BERTH_API_KEY: (await berthProcess(narrow, withNewKey)).out.trim() }
+  const seen = await berthProcess(['keys', 'ls', '--json'], reading)
+  expect(seen.out).toMatch(/"scope":"read","created_at":"[^"]+","expires_at":"20/)
+  const refused = await berthProcess(['keys', 'create', '--name', 'wider'], reading)
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('the scope of the API key is "read"') })
   expect((await berthProcess(['keys', 'revoke', id ?? ''], { ...env, BERTH_URL })).code).toBe(0)
   expect((await berthProcess(['sessions', 'ls'], withNewKey)).code).toBe(1)
   await stop(server, 'SIGTERM')

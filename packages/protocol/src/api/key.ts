@@ -2,7 +2,22 @@
 import { z } from 'zod'
 import { idText, text, timestamp } from './text.ts'
 
-export const createKeyBody = z.strictObject({ name: text({ min: 1, max: 256 }) }).meta({ id: 'CreateKeyParams' })
+/** `read`: what GET answers, and nothing else. */
+export const keyScope = z.enum(['full', 'read'])
+export type KeyScope = z.infer<typeof keyScope>
+
+export const createKeyBody = z
+  .strictObject({
+    name: text({ min: 1, max: 256 }),
+    scope: keyScope.default('full'),
+    /** From then on the key is refused; null: it lasts until it is revoked. */
+    expires_at: z.iso
+      .datetime({ offset: true, error: 'must be an RFC 3339 time' })
+      .transform((value) => new Date(value).toISOString())
+      .nullable()
+      .default(null),
+  })
+  .meta({ id: 'CreateKeyParams' })
 export type CreateKeyBody = z.infer<typeof createKeyBody>
 
 export const apiKey = z
@@ -13,7 +28,9 @@ export const apiKey = z
     name: z.string(),
     /** The key's first characters, to tell keys apart. */
     hint: z.string(),
+    scope: keyScope,
     created_at: timestamp,
+    expires_at: timestamp.nullable(),
     /** To the minute. */
     last_used_at: timestamp.nullable(),
     revoked_at: timestamp.nullable(),

@@ -21,6 +21,16 @@ export function keyOf(key: string): NewKey {
   return { key, hash: hashKey(key), hint: `${key.slice(0, Math.min(HINT_LENGTH, key.length / 4))}…` }
 }
 
+/** How the key ended, to be said after "the API key"; undefined: it holds. */
+export function endOfKey(
+  key: { readonly revoked_at: string | null; readonly expires_at: string | null },
+  now: Date,
+): string | undefined {
+  if (key.revoked_at !== null) return 'was revoked'
+  if (key.expires_at !== null && Date.parse(key.expires_at) <= now.getTime()) return `expired at ${key.expires_at}`
+  return undefined
+}
+
 /** sha-256, hex: the key has 256 random bits, so nothing slower is needed. */
 export function hashKey(key: string): string {
   return createHash('sha256').update(key).digest('hex')

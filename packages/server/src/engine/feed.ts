@@ -20,9 +20,18 @@ export type FeedItem =
 export interface Subscription extends AsyncIterable<FeedItem>, Disposable {
   /** How it ended: not yet, by its owner, because it was too slow, or because the feed has no more. */
   readonly end: 'open' | 'closed' | 'overrun' | 'finished'
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>
 }
 
-const MAX_QUEUED = 4_096
+/** Items that wait for one subscriber, and their size as JSON, in characters. A single item may be larger. */
+export const MAX_QUEUED = 4_096
+const MAX_QUEUED_LENGTH = 1024 * 1024
+
+interface Sized {
+  readonly item: FeedItem
+  readonly length: number
+}
 
 export class Feed implements Disposable {
   readonly #subscribers = new Map<string, Set<Subscriber>>()
@@ -45,7 +54,10 @@ export class Feed implements Disposable {
   }
 
   publish(sessionId: string, items: readonly FeedItem[]): void {
-    for (const subscriber of this.#subscribers.get(sessionId) ?? []) for (const item of items) subscriber.push(item)
+    const subscribers = this.#subscribers.get(sessionId)
+    if (subscribers === undefined) return
+    const sized = items.map((item) => ({ item, length: JSON.stringify(item).length }))
+    for (const subscriber of subscribers) for (const each of sized) subscriber.push(each)
   }
 
   /** Nothing more will come for this session; what is queued is still delivered. */
@@ -60,24 +72,33 @@ export class Feed implements Disposable {
 
 class Subscriber implements Subscription {
   end: Subscription['end'] = 'open'
-  #queue: FeedItem[] = []
+  readonly ended: Promise<void>
+  #queue: Sized[] = []
+  #length = 0
   #wake: (() => void) | undefined
   readonly #kinds: ReadonlySet<FeedItem['kind']>
   readonly #leave: () => void
 
   constructor(kinds: readonly FeedItem['kind'][], leave: () => void) {
+    const { promise, resolve } = Promise.withResolvers<void>()
     this.#kinds = new Set(kinds)
-    this.#leave = leave
+    this.ended = promise
+    this.#leave = () => {
+      leave()
+      resolve()
+    }
   }
 
-  push(item: FeedItem): void {
-    if (this.end !== 'open' || !this.#kinds.has(item.kind)) return
-    if (this.#queue.length >= MAX_QUEUED) {
-      this.#queue = []
+  push(sized: Sized): void {
+    if (this.end !== 'open' || !this.#kinds.has(sized.item.kind)) return
+    const isFull = this.#queue.length >= MAX_QUEUED || this.#length + sized.length > MAX_QUEUED_LENGTH
+    if (isFull && this.#queue.length > 0) {
+      this.#empty()
       this.stop('overrun')
       return
     }
-    this.#queue.push(item)
+    this.#queue.push(sized)
+    this.#length += sized.length
     this.#wake?.()
   }
 
@@ -89,10 +110,7 @@ class Subscriber implements Subscription {
 
   async *[Symbol.asyncIterator](): AsyncIterator<FeedItem> {
     for (;;) {
-      const batch = this.#queue
-      this.#queue = []
-      yield* batch
-      if (this.#queue.length > 0) continue
+      for (let next = this.#take(); next !== undefined; next = this.#take()) yield next
       if (this.end !== 'open') return
       await new Promise<void>((resolve) => {
         this.#wake = resolve
@@ -102,7 +120,18 @@ class Subscriber implements Subscription {
   }
 
   [Symbol.dispose](): void {
-    this.#queue = []
+    this.#empty()
     this.stop('closed')
+  }
+
+  #take(): FeedItem | undefined {
+    const next = this.#queue.shift()
+    this.#length -= next?.length ?? 0
+    return next?.item
+  }
+
+  #empty(): void {
+    this.#queue = []
+    this.#length = 0
   }
 }

@@ -16,6 +16,7 @@ import { addKeys } from './keys.ts'
 import { methodsByPath } from './methods.ts'
 import { addOpenapi } from './openapi.ts'
 import { checkOrigin } from './origin.ts'
+import { checkRequestLine } from './request-line.ts'
 import { requestId } from './request-id.ts'
 import { addSdkMessages } from './sdk-messages.ts'
 import { addSessionEgress } from './session-egress.ts'
@@ -53,6 +54,7 @@ export function createApp(deps: HttpDeps): App {
   app.onError((error, c) => answerError(c, error, deps.logger))
   app.use(requestId(deps))
   app.use(endHeadAnswers)
+  app.use(checkRequestLine)
   // Probes come from wherever the operator's machinery runs, and learn nothing.
   addHealth(app, deps)
   app.use(checkOrigin(deps.config))

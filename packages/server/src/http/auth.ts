@@ -2,12 +2,13 @@
 import { BerthError } from '@berth/protocol'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { hashKey, isSameHash } from '../domain/key.ts'
+import { endOfKey, hashKey, isSameHash } from '../domain/key.ts'
 import type { AppEnv, HttpDeps } from './context.ts'
 
 /** How exactly `last_used_at` is kept. */
 const TOUCH_INTERVAL_MS = 60_000
 const MAX_KEY_LENGTH = 512
+const reading = new Set(['GET', 'HEAD'])
 
 export function authenticate(deps: HttpDeps): MiddlewareHandler<AppEnv> {
   const touching = new Set<string>()
@@ -16,7 +17,11 @@ export function authenticate(deps: HttpDeps): MiddlewareHandler<AppEnv> {
     const hash = hashKey(key)
     const stored = await deps.store.findKeyByHash({ hash })
     if (stored === undefined || !isSameHash(stored.hash, hash)) throw refused('the API key is not known')
-    if (stored.revoked_at !== null) throw refused('the API key was revoked')
+    const end = endOfKey(stored, deps.clock.now())
+    if (end !== undefined) throw refused(`the API key ${end}`)
+    if (stored.scope === 'read' && !reading.has(c.req.method)) {
+      throw new BerthError('forbidden', `${c.req.method}: the scope of the API key is "read", which allows GET alone`)
+    }
     const wanted = c.req.header('anthropic-workspace-id')
     if (wanted !== undefined && wanted !== stored.workspace_id) {
       throw new BerthError(
@@ -26,6 +31,7 @@ export function authenticate(deps: HttpDeps): MiddlewareHandler<AppEnv> {
     }
     c.set('workspaceId', stored.workspace_id)
     c.set('keyId', stored.id)
+    c.set('keyExpiresAt', stored.expires_at)
     touch(deps, touching, stored)
     await next()
     c.header('anthropic-workspace-id', stored.workspace_id)

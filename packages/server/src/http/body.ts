@@ -9,6 +9,8 @@ export const MAX_BODY_BYTES = 32 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 /** Deeper than any schema of ours and any JSON Schema in use; bounds the recursion of whatever walks the value. */
 const MAX_DEPTH = 128
+/** Fields and elements, wherever they are: what takes seconds to parse and check holds everybody up. */
+const MAX_VALUES = 100_000
 
 /** Of the methods in use; a body that comes with another is not looked at. */
 const withBody = new Set(['POST', 'PUT', 'PATCH'])
@@ -28,7 +30,7 @@ export const readBody = createMiddleware<AppEnv>(async (c, next) => {
     throw new BerthError('invalid_request', 'content-type: must be application/json')
   }
   const text = decode(bytes)
-  checkDepth(text)
+  checkShape(text)
   c.set('body', text)
   c.req.raw = new Request(c.req.raw, { method: c.req.method, body: text })
   return next()
@@ -59,16 +61,23 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-const OPENING = /["[\]{}]/g
+const MARK = /["[\]{},]/g
 const STRING_END = /["\\]/g
 
-function checkDepth(json: string): void {
+function checkShape(json: string): void {
   let depth = 0
-  OPENING.lastIndex = 0
-  for (let found = OPENING.exec(json); found !== null; found = OPENING.exec(json)) {
-    if (found[0] === '"') OPENING.lastIndex = afterString(json, OPENING.lastIndex)
-    else depth += found[0] === '[' || found[0] === '{' ? 1 : -1
+  let values = 0
+  MARK.lastIndex = 0
+  for (let found = MARK.exec(json); found !== null; found = MARK.exec(json)) {
+    const [mark] = found
+    if (mark === '"') MARK.lastIndex = afterString(json, MARK.lastIndex)
+    else if (mark === ']' || mark === '}') depth--
+    else {
+      values++
+      if (mark !== ',') depth++
+    }
     if (depth > MAX_DEPTH) throw new BerthError('invalid_request', `body: is nested more than ${MAX_DEPTH} deep`)
+    if (values > MAX_VALUES) throw new BerthError('invalid_request', `body: holds more than ${MAX_VALUES} values`)
   }
 }
 

@@ -9,12 +9,14 @@ import type { PortTokens } from '../domain/port-token.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Once } from '../store/run-once.ts'
 import type { Store } from '../store/store.ts'
+import type { KeyWatch } from './key-watch.ts'
 import type { RequestNotes } from './request-notes.ts'
 
 export interface HttpDeps {
   readonly store: Store
   readonly engine: Engine
   readonly notes: RequestNotes
+  readonly keys: KeyWatch
   readonly ports: { readonly addresses: PortAddresses; readonly tokens: PortTokens }
   readonly config: HttpConfig
   readonly clock: Clock
@@ -39,6 +41,8 @@ export interface AppEnv {
     /** Of the key that the request came with; set on every route that asks for one. */
     workspaceId: string
     keyId: string
+    /** null: it lasts. */
+    keyExpiresAt: string | null
     /** The body's text; absent where there was none. */
     body?: string
     /** For the one call to store or engine with which a POST has its effect. */

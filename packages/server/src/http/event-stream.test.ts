@@ -48,3 +48,24 @@ test('a subscriber that does not keep up is let go, the others are not', () => {
   feed.publish('s', [{ kind: 'event', event: idle }])
   expect([slow.end, fresh.end]).toEqual(['overrun', 'open'])
 })
+
+test('what waits for one subscriber is a MiB at most, but for a single event that is larger', async () => {
+  using feed = new Feed()
+  const large = (length: number) => ({ kind: 'event' as const, event: { ...idle, id: 'x'.repeat(length) } })
+  const [slow, other] = [feed.subscribe('s', ['event']), feed.subscribe('s', ['event'])]
+  let queued = 0
+  while (slow.end === 'open') {
+    feed.publish('s', [large(10_000)])
+    queued++
+    // It takes each as it comes.
+    await other[Symbol.asyncIterator]().next()
+  }
+  await slow.ended
+  expect(queued).toBeGreaterThan(100)
+  expect(queued).toBeLessThan(107)
+  expect(other.end).toBe('open')
+  feed.publish('s', [large(3_000_000)])
+  expect(other.end).toBe('open')
+  feed.publish('s', [large(1)])
+  expect(other.end).toBe('overrun')
+})

@@ -2,18 +2,24 @@
 import { errorEnvelope } from '@berth/protocol/api/error'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { serveApp, type TestServer } from '../../test/serve-app.ts'
 
 let server: TestServer
-let ids: Record<'agent' | 'environment' | 'session', string>
+let ids: Record<'agent' | 'environment' | 'session' | 'busy', string>
 beforeAll(async () => {
   server = await serveApp()
   const agent = await server.client.beta.agents.create({ name: 'A', model: 'm' })
   const environment = await server.client.beta.environments.create({ name: 'e' })
   const session = await server.client.beta.sessions.create({ agent: agent.id, environment_id: environment.id })
-  ids = { agent: agent.id, environment: environment.id, session: session.id }
+  const busy = await server.client.beta.sessions.create({ agent: agent.id, environment_id: environment.id })
+  ids = { agent: agent.id, environment: environment.id, session: session.id, busy: busy.id }
 })
 afterAll(() => server[Symbol.asyncDispose]())
+
+const described = z.object({
+  paths: z.record(z.string(), z.object({ post: z.object({ requestBody: z.unknown().optional() }).optional() })),
+})
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
@@ -110,7 +116,8 @@ const path = fc.array(fc.nat({ max: 40 }), { maxLength: 6 })
 function expectSound(status: number, body: string, what: string): void {
   expect([200, 400, 404, 405, 409, 413, 501], `${what} → ${status} ${body.slice(0, 500)}`).toContain(status)
   if (status !== 200) errorEnvelope.parse(JSON.parse(body))
-  expect(server.logged).toEqual([])
+  // Nothing here makes sandboxes, and messages ask for them.
+  expect(server.logged.filter((line) => !line.includes('"no sandboxes here"'))).toEqual([])
 }
 
 async function send(method: string, path: string, body?: Json): Promise<void> {
@@ -127,11 +134,34 @@ const bodies: [string, Json][] = [
   ['/v1/environments/:environment', environmentBody],
   ['/v1/sessions', {}],
   ['/v1/sessions/:session', { title: 't', metadata: { a: null }, agent: { tools: [toolset, custom] } }],
-  ['/berth/v1/keys', { name: 'k' }],
+  [
+    '/v1/sessions/:busy/events',
+    {
+      events: [
+        { type: 'user.message', content: [{ type: 'text', text: 't' }] },
+        { type: 'user.interrupt' },
+        { type: 'user.tool_confirmation', tool_use_id: 'sevt_1', result: 'deny', deny_message: 'm' },
+        { type: 'user.custom_tool_result', custom_tool_use_id: 'sevt_1', content: [{ type: 'text', text: 't' }] },
+      ],
+    },
+  ],
+  [
+    '/berth/v1/sessions/:session/fork',
+    { checkpoint_id: 'chkp_1', title: 't', metadata: { a: '1' }, berth: { sandbox: 's' } },
+  ],
+  ['/berth/v1/sessions/:session/ports/8000/url', { expires_in: 60, method: 'any' }],
+  ['/berth/v1/keys', { name: 'k', scope: 'read', expires_at: '2100-01-01T00:00:00Z' }],
 ]
 
 const withIds = (path: string) =>
-  path.replace(':agent', ids.agent).replace(':environment', ids.environment).replace(':session', ids.session)
+  path.replaceAll(/:(agent|environment|session|busy)\b/g, (_, name: keyof typeof ids) => ids[name])
+
+test('every route that takes JSON is among them', async () => {
+  const { paths } = described.parse(await (await server.fetch('/openapi.json')).json())
+  const taking = Object.entries(paths).flatMap(([path, { post }]) => (post?.requestBody === undefined ? [] : [path]))
+  const tried = bodies.map(([path]) => path.replace('8000', ':port').replaceAll(/:\w+/g, '{}'))
+  expect(tried.toSorted()).toEqual(taking.map((path) => path.replaceAll(/\{\w+\}/g, '{}')).toSorted())
+})
 
 test.each(bodies)('POST %s', async (route, valid) => {
   const base: Json =
@@ -154,7 +184,18 @@ test.each(bodies)('POST %s', async (route, valid) => {
 })
 
 test('any query and any id', async () => {
-  const lists = ['/v1/agents', '/v1/environments', '/v1/sessions', '/berth/v1/keys', '/v1/agents/:agent/versions']
+  const lists = [
+    '/v1/agents',
+    '/v1/environments',
+    '/v1/sessions',
+    '/berth/v1/keys',
+    '/v1/agents/:agent/versions',
+    '/v1/sessions/:session/events',
+    '/berth/v1/sessions/:session/sdk_messages',
+    '/berth/v1/sessions/:session/checkpoints',
+    '/berth/v1/sessions/:session/files',
+    '/berth/v1/sessions/:session/files/content',
+  ]
   const names = [
     'limit',
     'page',
@@ -165,6 +206,8 @@ test('any query and any id', async () => {
     'agent_id',
     'agent_version',
     'version',
+    'types[]',
+    'path',
   ]
   const query = fc.dictionary(fc.constantFrom(...names), fc.string({ unit: 'binary', maxLength: 20 }), { maxKeys: 3 })
   await fc.assert(

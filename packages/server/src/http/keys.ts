@@ -6,6 +6,7 @@ import { idText } from '@berth/protocol/api/text'
 import { z } from 'zod'
 import { newKey } from '../domain/key.ts'
 import { type ListRequest, toPage, toWindow } from '../domain/page.ts'
+import { invalid } from '../domain/refusal.ts'
 import type { StoredKey } from '../store/keys.ts'
 import type { AddRoutes } from './context.ts'
 import { answers, jsonBody, security } from './route.ts'
@@ -42,10 +43,14 @@ export const addKeys: AddRoutes = (app, deps) => {
 
   app.openapi(create, async (c) => {
     const { key, hash, hint } = newKey()
-    const { name } = c.req.valid('json')
+    const { name, scope, expires_at: expiresAt } = c.req.valid('json')
+    checkExpiry(expiresAt, c.var.keyExpiresAt, now())
     const workspaceId = c.get('workspaceId')
     const id = deps.ids.next('apikey')
-    const stored = await store.createKey({ workspaceId, id, name, hash, hint, now: now() }, c.get('once'))
+    const stored = await store.createKey(
+      { workspaceId, id, name, hash, hint, scope, expiresAt, now: now() },
+      c.get('once'),
+    )
     if (stored.id !== id) throw madeBefore(stored.id)
     c.header('cache-control', 'no-store')
     return c.json({ ...toWireKey(stored), key }, 200)
@@ -64,6 +69,17 @@ export const addKeys: AddRoutes = (app, deps) => {
     const stored = await store.revokeKey({ workspaceId, id: c.req.valid('param').key_id, now: now() }, c.get('once'))
     return c.json(toWireKey(stored), 200)
   })
+}
+
+/** Times are UTC to the millisecond, so that their text compares like them. */
+function checkExpiry(expiresAt: string | null, own: string | null, now: string): void {
+  if (expiresAt !== null && expiresAt <= now) throw invalid('expires_at', 'must be in the future')
+  if (own !== null && (expiresAt === null || expiresAt > own)) {
+    throw new BerthError(
+      'forbidden',
+      `expires_at: a key that expires makes none that outlasts it; its own end is ${own}`,
+    )
+  }
 }
 
 /** The request has made its key when it came first, and no copy of that answer exists. */

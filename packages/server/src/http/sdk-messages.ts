@@ -5,13 +5,14 @@ import { z } from 'zod'
 import { readCursor, writeCursor } from '../domain/page.ts'
 import { invalid } from '../domain/refusal.ts'
 import type { Subscription } from '../engine/feed.ts'
+import { attach } from './attachment.ts'
 import type { AddRoutes, HttpDeps } from './context.ts'
 import { eventStream, type ServerSentEvent } from './event-stream.ts'
 import { idText } from '@berth/protocol/api/text'
 import { answers, security } from './route.ts'
 
 const LIMIT = { default: 100, max: 1000 }
-const REPLAY_PAGE = 200
+const REPLAY_PAGE = 25
 
 const numbered = z
   .object({
@@ -65,10 +66,10 @@ export const addSdkMessages: AddRoutes = (app, deps) => {
     const subscription = deps.engine.subscribe(sessionId, kinds)
     try {
       const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
-      const from = toSeq(c.req.header('last-event-id')) ?? session.last_sdk_seq
+      const from = toSeq(c.req.header('last-event-id'), session.last_sdk_seq)
       const isOver = session.status === 'terminated'
       const messages = streamMessages({ deps, sessionId, subscription, from, partial, isOver })
-      return eventStream(messages, subscription)
+      return eventStream(messages, attach(c, deps.keys, subscription))
     } catch (error) {
       subscription[Symbol.dispose]()
       throw error
@@ -76,9 +77,10 @@ export const addSdkMessages: AddRoutes = (app, deps) => {
   })
 }
 
-function toSeq(header: string | undefined): number | undefined {
-  if (header === undefined) return undefined
+function toSeq(header: string | undefined, last: number): number {
+  if (header === undefined) return last
   if (!/^\d{1,15}$/.test(header)) throw invalid('Last-Event-ID', 'must be the number of a message')
+  if (Number(header) > last) throw invalid('Last-Event-ID', `the session's last message is ${last}`)
   return Number(header)
 }
 
@@ -102,6 +104,7 @@ async function* streamMessages(given: Streaming): AsyncGenerator<ServerSentEvent
   for (;;) {
     const page = await read(given.deps, given.sessionId, last, REPLAY_PAGE)
     for (const { seq, message } of page) {
+      if (subscription.end === 'closed' || subscription.end === 'overrun') return
       last = seq
       yield { event: 'sdk_message', id: String(seq), data: message }
     }

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { readCursor, writeCursor } from '../domain/page.ts'
 import { invalid } from '../domain/refusal.ts'
 import type { EventPage } from '../store/events.ts'
+import { attach } from './attachment.ts'
 import type { AddRoutes, HttpDeps } from './context.ts'
 import { eventStream } from './event-stream.ts'
 import { streamFrames } from './session-stream.ts'
@@ -15,7 +16,7 @@ import { idText } from '@berth/protocol/api/text'
 import { answers, jsonBody, security } from './route.ts'
 
 const EVENTS_LIMIT = { default: 1000, max: 1000 }
-const REPLAY_PAGE = 500
+const REPLAY_PAGE = 25
 
 const list = (values: z.ZodType<string[]>) => values
 /** A list comes as `name[]=a&name[]=b`, or from some clients as `name=a&name=b`. */
@@ -90,8 +91,8 @@ export const addSessionEvents: AddRoutes = (app, deps) => {
       const session = await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
       const lastEventId = c.req.header('last-event-id')
       const isOver = session.status === 'terminated'
-      const replay = lastEventId === undefined ? [] : await readReplay(deps, sessionId, lastEventId)
-      return eventStream(streamFrames({ subscription, replay, deltas, isOver }), subscription)
+      const replay = lastEventId === undefined ? [] : await openReplay(deps, sessionId, lastEventId)
+      return eventStream(streamFrames({ subscription, replay, deltas, isOver }), attach(c, deps.keys, subscription))
     } catch (error) {
       subscription[Symbol.dispose]()
       throw error
@@ -154,17 +155,22 @@ function isWithin(time: string, bounds: Bounds): boolean {
   )
 }
 
-async function readReplay(deps: HttpDeps, sessionId: string, eventId: string): Promise<SessionEvent[]> {
-  let after = await deps.store.findPosition({ sessionId, eventId })
+/** What came after that event, read as it is asked for: a reader that stops reading costs no more than a page. */
+async function openReplay(deps: HttpDeps, sessionId: string, eventId: string): Promise<AsyncIterable<SessionEvent>> {
+  const after = await deps.store.findPosition({ sessionId, eventId })
   if (after === undefined) {
     throw new BerthError('invalid_request', `Last-Event-ID: no event ${eventId} in this session`)
   }
-  const replay: SessionEvent[] = []
-  for (;;) {
+  return replayFrom(deps, sessionId, after)
+}
+
+async function* replayFrom(deps: HttpDeps, sessionId: string, position: number): AsyncGenerator<SessionEvent> {
+  for (let after = position; ;) {
     const page = await deps.store.listEventsAfter({ sessionId, after, limit: REPLAY_PAGE })
-    for (const { event } of page) replay.push(event)
-    const last = page.at(-1)
-    if (last === undefined || page.length < REPLAY_PAGE) return replay
-    after = last.place
+    for (const { event, place } of page) {
+      after = place
+      yield event
+    }
+    if (page.length < REPLAY_PAGE) return
   }
 }

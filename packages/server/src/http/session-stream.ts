@@ -1,10 +1,10 @@
 import type { SessionEvent } from '@berth/protocol/api/event'
-import type { FeedItem, Subscription } from '../engine/feed.ts'
+import { type FeedItem, MAX_QUEUED, type Subscription } from '../engine/feed.ts'
 import type { ServerSentEvent } from './event-stream.ts'
 
 export interface Streaming {
   readonly subscription: Subscription
-  readonly replay: readonly SessionEvent[]
+  readonly replay: AsyncIterable<SessionEvent> | readonly SessionEvent[]
   readonly deltas: ReadonlySet<string>
   readonly isOver: boolean
 }
@@ -16,8 +16,9 @@ export interface Streaming {
 export async function* streamFrames(given: Streaming): AsyncGenerator<ServerSentEvent> {
   const { subscription, replay, deltas } = given
   const replayed = new Set<string>()
-  for (const event of replay) {
-    replayed.add(event.id)
+  for await (const event of replay) {
+    if (subscription.end === 'closed' || subscription.end === 'overrun') return
+    remember(replayed, event.id)
     yield frameOf(event)
   }
   if (given.isOver) return
@@ -32,6 +33,16 @@ export async function* streamFrames(given: Streaming): AsyncGenerator<ServerSent
     if (frame === undefined) continue
     yield frame
     if (frame.event === 'session.status_terminated' || frame.event === 'session.deleted') return
+  }
+}
+
+/** What was published meanwhile is the end of the replay, and the queue bounds it. */
+function remember(replayed: Set<string>, id: string): void {
+  replayed.add(id)
+  if (replayed.size <= MAX_QUEUED) return
+  for (const oldest of replayed) {
+    replayed.delete(oldest)
+    return
   }
 }
 

@@ -1,3 +1,4 @@
+import type { KeyScope } from '@berth/protocol/api/key'
 import { notFound } from '../domain/refusal.ts'
 import type { Window } from '../domain/page.ts'
 import type { Db } from './store.ts'
@@ -10,7 +11,9 @@ export interface StoredKey {
   readonly workspace_id: string
   readonly name: string
   readonly hint: string
+  readonly scope: KeyScope
   readonly created_at: string
+  readonly expires_at: string | null
   readonly last_used_at: string | null
   readonly revoked_at: string | null
 }
@@ -21,10 +24,25 @@ interface NewStoredKey {
   readonly name: string
   readonly hash: string
   readonly hint: string
+  /** Default: full. */
+  readonly scope?: KeyScope
+  /** Default: never. */
+  readonly expiresAt?: string | null
   readonly now: string
 }
 
-const columns = ['ord', 'id', 'workspace_id', 'name', 'hint', 'created_at', 'last_used_at', 'revoked_at'] as const
+const columns = [
+  'ord',
+  'id',
+  'workspace_id',
+  'name',
+  'hint',
+  'scope',
+  'created_at',
+  'expires_at',
+  'last_used_at',
+  'revoked_at',
+] as const
 
 export async function createKey(db: Db, args: NewStoredKey): Promise<StoredKey> {
   return db.insertInto('api_keys').values(toRow(args)).returning(columns).executeTakeFirstOrThrow()
@@ -46,7 +64,9 @@ function toRow(args: NewStoredKey) {
     name: args.name,
     hash: args.hash,
     hint: args.hint,
+    scope: args.scope ?? 'full',
     created_at: args.now,
+    expires_at: args.expiresAt ?? null,
     last_used_at: null,
     revoked_at: null,
   }
@@ -68,6 +88,19 @@ export async function findKey(db: Db, args: { workspaceId: string; id: string })
     .where('workspace_id', '=', args.workspaceId)
     .where('id', '=', args.id)
     .executeTakeFirst()
+}
+
+/** Of these keys the ones that have come to an end: revoked, expired or gone. */
+export async function findEndedKeys(db: Db, args: { ids: readonly string[]; now: string }): Promise<string[]> {
+  const rows = await db
+    .selectFrom('api_keys')
+    .select('id')
+    .where('id', 'in', args.ids)
+    .where('revoked_at', 'is', null)
+    .where((where) => where.or([where('expires_at', 'is', null), where('expires_at', '>', args.now)]))
+    .execute()
+  const good = new Set(rows.map(({ id }) => id))
+  return args.ids.filter((id) => !good.has(id))
 }
 
 export async function listKeys(db: Db, args: { workspaceId: string; window: Window }): Promise<StoredKey[]> {

@@ -1,4 +1,5 @@
 /** The tables as Kysely sees them; `migrations/` makes them. Columns named in SQL comments there are not explained again. */
+import type { KeyScope } from '@berth/protocol/api/key'
 import type { Generated } from 'kysely'
 import type { CheckpointCause } from '../domain/checkpoint.ts'
 
@@ -16,7 +17,9 @@ export interface Database {
     name: string
     hash: string
     hint: string
+    scope: KeyScope
     created_at: string
+    expires_at: string | null
     last_used_at: string | null
     revoked_at: string | null
   }

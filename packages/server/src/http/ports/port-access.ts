@@ -1,10 +1,11 @@
 /** Who may reach a port: whoever has an API key of the session's workspace, or a signed URL, or the cookie that such a URL has left. */
 import { BerthError, isBerthError } from '@berth/protocol'
 import type { Clock } from '../../domain/clock.ts'
-import { hashKey, isSameHash } from '../../domain/key.ts'
+import { endOfKey, hashKey, isSameHash } from '../../domain/key.ts'
 import type { PortAddresses, PortTarget } from '../../domain/port-address.ts'
 import type { PortGrant, PortTokens } from '../../domain/port-token.ts'
 import type { Engine } from '../../engine/engine.ts'
+import type { StoredKey } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { cookieValues, type Header, valuesOf } from './port-headers.ts'
 
@@ -26,6 +27,8 @@ export interface Asked extends PortTarget {
 
 export interface Access {
   readonly workspaceId: string
+  /** That was shown, or that made the signed URL: with it ends what it has opened. */
+  readonly keyId: string
   /** Lower-case names of the headers in which there were credentials of ours. */
   readonly secret: ReadonlySet<string>
   /** Of a signed URL or its cookie. */
@@ -39,11 +42,14 @@ export function cookieName({ isSecure }: PortAddresses): string {
 
 /** `unauthenticated` or `forbidden` says what is wrong with what was shown. */
 export async function admit(deps: AccessDeps, asked: Asked): Promise<Access> {
-  const { workspaceId, secret } = await findKeys(deps.store, asked.headers)
-  if (workspaceId !== undefined) return { workspaceId, secret, grant: undefined }
+  const { key, secret } = await findKeys(deps, asked.headers)
+  if (key !== undefined) {
+    if (key.scope === 'read') checkReading(asked)
+    return { workspaceId: key.workspace_id, keyId: key.id, secret, grant: undefined }
+  }
   const grant = readGrant(deps, asked)
   await checkGrant(deps, asked, grant)
-  return { workspaceId: grant.workspaceId, secret, grant }
+  return { workspaceId: grant.workspaceId, keyId: grant.keyId, secret, grant }
 }
 
 /**
@@ -51,11 +57,11 @@ export async function admit(deps: AccessDeps, asked: Asked): Promise<Access> {
  * mistaken key is a secret too.
  */
 async function findKeys(
-  store: Store,
+  { store, clock }: AccessDeps,
   headers: readonly Header[],
-): Promise<{ workspaceId: string | undefined; secret: ReadonlySet<string> }> {
+): Promise<{ key: StoredKey | undefined; secret: ReadonlySet<string> }> {
   const secret = new Set<string>()
-  let workspaceId: string | undefined
+  let found: StoredKey | undefined
   for (const name of ['authorization', 'x-api-key']) {
     const [value, more] = valuesOf(headers, name)
     if (more !== undefined) throw new BerthError('invalid_request', `${name}: is there twice`)
@@ -67,14 +73,19 @@ async function findKeys(
       if (key.startsWith('berth_')) throw refused(`${name}: the API key is not known`)
       continue
     }
-    if (stored.revoked_at !== null) throw refused(`${name}: the API key was revoked`)
-    if (workspaceId !== undefined && workspaceId !== stored.workspace_id) {
-      throw refused('authorization and x-api-key hold keys of different workspaces')
-    }
-    workspaceId = stored.workspace_id
+    const end = endOfKey(stored, clock.now())
+    if (end !== undefined) throw refused(`${name}: the API key ${end}`)
+    if (found !== undefined && found.id !== stored.id) throw refused('authorization and x-api-key hold different keys')
+    found = stored
     secret.add(name)
   }
-  return { workspaceId, secret }
+  return { key: found, secret }
+}
+
+function checkReading({ method, headers }: Asked): void {
+  const isReading = (method === 'GET' || method === 'HEAD') && valuesOf(headers, 'upgrade').length === 0
+  if (!isReading)
+    throw new BerthError('forbidden', 'the scope of the API key is "read", which allows GET and HEAD alone')
 }
 
 function readGrant({ addresses, tokens, clock }: AccessDeps, asked: Asked): PortGrant {
@@ -111,13 +122,14 @@ function checkPage({ headers, method }: Asked, own: string): void {
   }
 }
 
-async function checkGrant({ store, engine }: AccessDeps, asked: Asked, grant: PortGrant): Promise<void> {
+async function checkGrant({ store, engine, clock }: AccessDeps, asked: Asked, grant: PortGrant): Promise<void> {
   const { workspaceId, sessionId, port, method } = grant
   if (sessionId !== asked.sessionId) throw wrong('another session')
   if (port !== asked.port) throw wrong(`port ${port}`)
   if (method !== 'any' && asked.method !== 'GET' && asked.method !== 'HEAD') throw wrong('GET, HEAD and WebSockets')
   const key = await store.findKey({ workspaceId, id: grant.keyId })
-  if (key?.revoked_at !== null) throw refused('the API key that made the signed URL was revoked')
+  const end = key === undefined ? 'is gone' : endOfKey(key, clock.now())
+  if (end !== undefined) throw refused(`the API key that made the signed URL ${end}`)
   if ((await engine.ports.sandboxOf({ workspaceId, sessionId })) !== grant.sandboxId)
     throw wrong('a sandbox that is gone')
 }

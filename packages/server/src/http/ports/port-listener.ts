@@ -10,6 +10,7 @@ import type { Logger } from 'pino'
 import type { PortGrant } from '../../domain/port-token.ts'
 import { type Access, type AccessDeps, admit, type Asked, cookieName } from './port-access.ts'
 import { passRequest, passUpgrade, type Passage } from './forward.ts'
+import type { KeyWatch } from '../key-watch.ts'
 import { forServer, pairsOf, valuesOf } from './port-headers.ts'
 import { takeToken } from './target.ts'
 
@@ -17,6 +18,7 @@ const LIMITS = { maxHeaderSize: 32 * 1024, headersTimeout: 20_000, requestTimeou
 const MAX_CONNECTIONS = 4_096
 
 export interface PortListenerDeps extends AccessDeps {
+  readonly keys: KeyWatch
   readonly logger: Logger
 }
 
@@ -74,6 +76,7 @@ export class PortListener implements AsyncDisposable {
     incoming.socket.once('close', leave)
     try {
       const access = await admit(this.#deps, asked)
+      using _watched = this.#endWithKey(access.keyId, incoming, upgrade)
       if (asked.token !== undefined && access.grant !== undefined && upgrade === undefined && isPage(asked)) {
         return this.#welcome(respond(), { asked, path, grant: access.grant })
       }
@@ -87,6 +90,14 @@ export class PortListener implements AsyncDisposable {
       // What of its body nobody took is in the way of the next request.
       incoming.resume()
     }
+  }
+
+  /** A WebSocket outlives its request. */
+  #endWithKey(keyId: string, { socket }: IncomingMessage, upgrade: Upgrade | undefined): Disposable | undefined {
+    const watched = this.#deps.keys.watch(keyId, () => socket.destroy())
+    if (upgrade === undefined) return watched
+    socket.once('close', () => watched[Symbol.dispose]())
+    return undefined
   }
 
   async #reach(
