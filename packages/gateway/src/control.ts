@@ -10,7 +10,7 @@ import {
   type UsageGroups,
   usageQuestion,
 } from '@berth/protocol/gateway'
-import { gatewayVault } from '@berth/protocol/gateway-vault'
+import { gatewayVault, type GatewayVaults } from '@berth/protocol/gateway-vault'
 import { z } from 'zod'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './egress/audit.ts'
@@ -34,7 +34,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions
+  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions | GatewayVaults
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -97,6 +97,8 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
   }
   const decisions = /^GET \/sessions\/([^/?]+)\/egress\?(.*)$/.exec(call)
   if (decisions !== null) return { status: 200, body: await listDecisions(parts.audit, decisions) }
+  const [, vaultsQuery] = /^GET \/vaults\?(.*)$/.exec(call) ?? []
+  if (vaultsQuery !== undefined) return { status: 200, body: listVaults(parts.vaults, vaultsQuery) }
   const [, change, vaultId] = /^(PUT|DELETE) \/vaults\/([^/?]+)$/.exec(call) ?? []
   if (vaultId !== undefined) {
     if (change === 'PUT') await parts.vaults.put(vaultId, await readBody(request, gatewayVault))
@@ -133,6 +135,14 @@ async function listDecisions(audit: Audit, [, id = '', query]: RegExpExecArray):
   const page = egressQuery.safeParse(Object.fromEntries(new URLSearchParams(query)))
   if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
   return { session_id: id, decisions: await audit.list({ session_id: id, ...page.data }) }
+}
+
+const vaultsPage = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000), after: z.string().default('') })
+
+function listVaults(vaults: Vaults, query: string): GatewayVaults {
+  const page = vaultsPage.safeParse(Object.fromEntries(new URLSearchParams(query)))
+  if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
+  return { vaults: vaults.list(page.data) }
 }
 
 async function usageOf({ routes, ledger, accounts }: ControlParts, id: string): Promise<SessionUsage> {

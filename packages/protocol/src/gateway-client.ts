@@ -18,7 +18,14 @@ import {
   usageQuestion,
   type UsageQuestion,
 } from './gateway.ts'
-import { gatewayVault, type GatewayVault } from './gateway-vault.ts'
+import {
+  credentialValidation,
+  type CredentialValidation,
+  gatewayVault,
+  type GatewayVault,
+  gatewayVaults,
+  type GatewayVaults,
+} from './gateway-vault.ts'
 
 /**
  * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
@@ -38,12 +45,22 @@ export interface GatewayClient {
   /** Holds for the next request of every session that has the vault. */
   putVault(vaultId: string, vault: GatewayVault, signal?: AbortSignal): Promise<void>
   removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
+  /** Those behind the id `after`, at most `limit` (1000), in ascending order. */
+  listVaults(page: VaultsPage, signal?: AbortSignal): Promise<GatewayVaults['vaults']>
+  /** Tries an OAuth credential at its MCP server. `timeout` when that takes too long. */
+  validateCredential(vaultId: string, credentialId: string, signal?: AbortSignal): Promise<CredentialValidation>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
 }
 
 export interface EgressPage {
   readonly before: number | undefined
+  readonly limit: number
+}
+
+export interface VaultsPage {
+  /** Empty: from the first. */
+  readonly after: string
   readonly limit: number
 }
 
@@ -78,6 +95,14 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
     putVault: async (id, vault, signal) =>
       void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),
     removeVault: async (id, signal) => void (await call('DELETE', `/vaults/${encodeURIComponent(id)}`, { signal })),
+    listVaults: async ({ after, limit }, signal) => {
+      const query = new URLSearchParams({ limit: String(limit), after })
+      return gatewayVaults.parse(await call('GET', `/vaults?${query.toString()}`, { signal })).vaults
+    },
+    validateCredential: async (vaultId, credentialId, signal) => {
+      const path = `/vaults/${encodeURIComponent(vaultId)}/credentials/${encodeURIComponent(credentialId)}/validate`
+      return credentialValidation.parse(await call('POST', path, { signal }))
+    },
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

@@ -2,6 +2,7 @@
  * Vaults as the gateway keeps them. Whoever has the key of the installation seals the secrets (`sealing.ts`); the gateway opens one when a
  * request needs it, and keeps it nowhere else than sealed.
  */
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalPattern } from './host-pattern.ts'
 import { readMcpUrl } from './mcp-url.ts'
@@ -69,6 +70,39 @@ export const gatewayVault = z.strictObject({
   credentials: z.array(gatewayCredential).max(20),
 })
 export type GatewayVault = z.infer<typeof gatewayVault>
+
+/** Equal for equal vaults, and for no others. Of what `gatewayVault` has read. */
+export function vaultDigest(vault: GatewayVault): string {
+  return createHash('sha256').update(JSON.stringify(vault)).digest('base64url')
+}
+
+/** Which vaults the gateway has, in ascending order of their ids. */
+export const gatewayVaults = z.object({ vaults: z.array(z.object({ id, digest: z.string() })) })
+export type GatewayVaults = z.infer<typeof gatewayVaults>
+
+/** What a server has answered, without anything secret; `body` may be cut. */
+const seenResponse = z.object({
+  status: z.int(),
+  body: z.string(),
+  body_truncated: z.boolean().default(false),
+  content_type: z.string().default(''),
+})
+
+/** What came of trying an OAuth credential at its MCP server. */
+export const credentialValidation = z.object({
+  status: z.enum(['valid', 'invalid', 'unknown']),
+  has_refresh_token: z.boolean(),
+  /** The step that failed; null: none did. */
+  mcp_probe: z.object({ method: z.string(), http_response: seenResponse.nullable() }).nullable(),
+  /** null: none was tried. */
+  refresh: z
+    .object({
+      status: z.enum(['succeeded', 'failed', 'connect_error', 'no_refresh_token']),
+      http_response: seenResponse.nullable(),
+    })
+    .nullable(),
+})
+export type CredentialValidation = z.infer<typeof credentialValidation>
 
 /** What a credential's secrets are sealed for: moved to another workspace, vault or credential, or put back in an older version, they do not open. */
 export function sealingContext(place: {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import { createAdaptorServer } from '@hono/node-server'
 import { BerthError } from '@berth/protocol'
-import { openGatewayClient } from '@berth/protocol/gateway-client'
+import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import { pino } from 'pino'
 import { type Clock, systemClock } from '../src/domain/clock.ts'
@@ -19,7 +19,7 @@ import { Archives } from '../src/blobs/archives.ts'
 import { openFileBlobs } from '../src/blobs/fs/file-blobs.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { createApp } from '../src/http/app.ts'
-import { listCosts } from './directories.ts'
+import { listCosts, testSealing } from './directories.ts'
 import type { HttpConfig } from '../src/http/context.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
@@ -49,13 +49,15 @@ interface Surroundings {
   readonly clock?: Clock
   /** Between two rounds in which notes of requests are let go. */
   readonly roundMs?: number
+  /** Default: one that does not answer. */
+  readonly gateway?: GatewayClient
 }
 
 const ports = { addresses: new PortAddresses('localhost', 7072), tokens: new PortTokens('secret of the test') }
 
 export async function serveApp(
   config: Partial<HttpConfig> = {},
-  { dir: givenDir, clock = systemClock, roundMs = 1_000 }: Surroundings = {},
+  { dir: givenDir, clock = systemClock, roundMs = 1_000, gateway: givenGateway }: Surroundings = {},
 ): Promise<TestServer> {
   await using cleanup = new AsyncDisposableStack()
   const dir = givenDir ?? (await mkdtemp(join(tmpdir(), 'berth-http-')))
@@ -68,7 +70,7 @@ export async function serveApp(
   const key = await addKey(store, 'wrkspc_test')
   const parts = { store, clock, ids, logger }
   const notes = cleanup.use(new RequestNotes({ ...parts, roundMs }))
-  const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
+  const gateway = givenGateway ?? openGatewayClient(join(dir, 'no-gateway.sock'))
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
   const deps = {
@@ -79,11 +81,12 @@ export async function serveApp(
     checkpointsPerSession: 50,
     warmSandboxes: 0,
     costs: listCosts,
+    sealing: testSealing,
     serverNumber: 1,
   }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, notes, ports, config: listening })
+  const app = createApp({ ...parts, engine, notes, ports, sealing: testSealing, config: listening })
   const server = createAdaptorServer({ fetch: app.fetch })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -6,7 +6,7 @@ import { createEnvironmentBody } from '@berth/protocol/api/environment'
 import type { WarmPoolParams } from '@berth/protocol/api/warm-pool'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
-import { Directories, listCosts, noGateway } from '../../test/directories.ts'
+import { Directories, listCosts, noGateway, testSealing } from '../../test/directories.ts'
 import { PlayedRunners } from '../../test/played-runners.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { Archives } from '../blobs/archives.ts'
@@ -50,7 +50,15 @@ async function openWorld(warmSandboxes = 8): Promise<World> {
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
   const runners = cleanup.use(new PlayedRunners(driver, store))
-  const given = { ...parts, archives, checkpointsPerSession: 50, costs: listCosts, warmSandboxes, serverNumber: 1 }
+  const given = {
+    ...parts,
+    archives,
+    checkpointsPerSession: 50,
+    costs: listCosts,
+    sealing: testSealing,
+    warmSandboxes,
+    serverNumber: 1,
+  }
   const engine = cleanup.use(await createEngine(given))
   const held = cleanup.move()
   return {
