@@ -71,9 +71,11 @@ export const gatewayVault = z.strictObject({
 })
 export type GatewayVault = z.infer<typeof gatewayVault>
 
-/** Equal for equal vaults, and for no others. Of what `gatewayVault` has read. */
+/** Equal for equal vaults, in whatever order their fields stand, and for no others. */
 export function vaultDigest(vault: GatewayVault): string {
-  return createHash('sha256').update(JSON.stringify(vault)).digest('base64url')
+  return createHash('sha256')
+    .update(JSON.stringify(gatewayVault.parse(vault)))
+    .digest('base64url')
 }
 
 /** Which vaults the gateway has, in ascending order of their ids. */

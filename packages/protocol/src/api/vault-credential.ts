@@ -18,7 +18,11 @@ const formSecret = z
   .min(1)
   .max(credentialLimits.secret)
   .regex(/^[\x20-\x7e]*$/, { error: 'must be printable ASCII' })
-const secretValue = text({ min: 1, max: credentialLimits.secret })
+const secretValue = text({ min: 1, max: credentialLimits.secret }).refine(
+  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+  (value) => !/[\u0001-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(value),
+  { error: 'must have no control characters but tabs and line ends' },
+)
 const url = text({ min: 1, max: credentialLimits.url })
 const expiresAt = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 time' }).nullish()
 const ofClient = text({ min: 1, max: 1024 })

@@ -3,7 +3,7 @@
  * the newest there. What a crash or a gateway that was away has left different is found by comparing.
  */
 import { BerthError, isBerthError } from '@berth/protocol'
-import { gatewayVault, vaultDigest } from '@berth/protocol/gateway-vault'
+import { vaultDigest } from '@berth/protocol/gateway-vault'
 import { OneAtATime } from '@berth/sandbox/oci/one-at-a-time'
 import type { EngineDeps } from './deps.ts'
 
@@ -60,7 +60,7 @@ export class VaultPushes {
     for (let after = ''; ;) {
       const page = await store.listGatewayVaults({ after, limit: PAGE })
       for (const { id, vault } of page) {
-        if (there.get(id) !== vaultDigest(gatewayVault.parse(vault))) differing.push(id)
+        if (there.get(id) !== vaultDigest(vault)) differing.push(id)
         there.delete(id)
       }
       const last = page.at(-1)

@@ -1,13 +1,14 @@
 import { type Anthropic, NotFoundError } from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { clientOf, serveApp, type TestServer } from '../../test/serve-app.ts'
+import { VaultGateway } from '../../test/vault-gateway.ts'
 
 let server: TestServer
 let client: Anthropic
 let agentId: string
 let environmentId: string
 beforeAll(async () => {
-  server = await serveApp()
+  server = await serveApp({}, { gateway: new VaultGateway().client })
   client = server.client
   const toolset = { type: 'agent_toolset_20260401' as const }
   const agent = await client.beta.agents.create({

@@ -1,6 +1,7 @@
 /** Vaults and their credentials through the official client. */
 import Anthropic from '@anthropic-ai/sdk'
 import { readFile } from 'node:fs/promises'
+import { DatabaseSync } from 'node:sqlite'
 import { credentialSecrets, sealingContext } from '@berth/protocol/gateway-vault'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { testSealing } from '../../test/directories.ts'
@@ -324,6 +325,24 @@ describe('the gateway', () => {
     expect(gateway.pushes - before).toBe(2)
     expect(next.logged).toEqual([])
   })
+})
+
+test('a sealed text that is put into another row does not open there', async () => {
+  const vault_id = await newVault()
+  const mine = await vaults.credentials.create(vault_id, { auth: variable() })
+  const other = clientOf(server.url, await server.otherWorkspaceKey()).beta.vaults
+  const theirVault = (await other.create({ display_name: 'theirs' })).id
+  const theirs = await other.credentials.create(theirVault, { auth: variable({ secret_value: 'x' }) })
+  {
+    using database = new DatabaseSync(server.databasePath)
+    const sealed = '(SELECT sealed FROM vault_credentials WHERE id = ?)'
+    database.prepare(`UPDATE vault_credentials SET sealed = ${sealed} WHERE id = ?`).run(mine.id, theirs.id)
+  }
+  await other.credentials.update(theirs.id, { vault_id: theirVault, display_name: 'pushed' })
+  expect(() => secretsAt(theirVault, 'environment_variable')).toThrow()
+  const auth = { type: 'environment_variable' as const, injection_location: { body: false } }
+  expect((await refusal(other.credentials.update(theirs.id, { vault_id: theirVault, auth }))).status).toBe(500)
+  expect(secretsAt(vault_id, 'environment_variable')).toEqual({ secret_value: `${CANARY}-1` })
 })
 
 test('no secret is in the database, its log or what the server says', async () => {
