@@ -4,10 +4,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { controlSocket } from '@berth/gateway'
 import { BerthError } from '@berth/protocol/error'
 import { openGatewayClient, type GatewayClient } from '@berth/protocol/gateway-client'
+import { vaultKeyVariables } from '@berth/protocol/vault-key'
 import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import { findRuntime } from '@berth/sandbox/oci/runtime'
 import { startScriptedModel } from '@berth/scripted-model'
-import { claimDataDir, newKey, type ServerOptions, startServer } from '@berth/server'
+import {
+  claimDataDir,
+  newKey,
+  prepareVaultKey,
+  type ServerOptions,
+  startServer,
+  type VaultKeyConfig,
+} from '@berth/server'
 import type { Config } from '@berth/server/config'
 import { settings } from '@berth/server/settings'
 import type { Logger } from 'pino'
@@ -31,6 +39,8 @@ export interface StartConfig {
   readonly allowedHosts?: readonly string[]
   readonly allowedOrigins?: readonly string[]
   readonly ports?: Config['ports']
+  /** Default: the key in the data directory, or a new one. */
+  readonly vaultKey?: VaultKeyConfig
   readonly checkpointsPerSession?: number
   readonly warmSandboxes?: number
   /** Default: list prices, no limits. */
@@ -76,9 +86,15 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   await checkRuntime(config)
   await using opened = new AsyncDisposableStack()
   opened.use(await claimDataDir(config.dataDir))
+  const vaultKey = await prepareVaultKey(config.dataDir, config.vaultKey ?? {}, signal)
   const apiKey = await prepareKey(config)
   const upstream = config.model === 'scripted' ? await scriptedUpstream(config, opened) : config.upstream
-  const env = { ...upstream, ...(config.metering === undefined ? {} : meteringEnv(config.metering)) }
+  const env = {
+    ...upstream,
+    ...(config.metering === undefined ? {} : meteringEnv(config.metering)),
+    // The key itself: a file may have another one by the time that a gateway is started again, and a command is asked once.
+    [vaultKeyVariables.key]: vaultKey.toString('base64'),
+  }
   const { node } = hostPrograms()
   const state = join(config.dataDir, 'gateway')
   const keeper = opened.use(await keepGateway({ state, env, node }, { logger, signal }))
@@ -93,7 +109,7 @@ export async function startBerth(config: StartConfig, { logger, signal }: StartO
   signal.throwIfAborted()
   const { dataDir, host, port, allowedHosts = [], allowedOrigins = [] } = config
   const given = { host, port, allowedHosts, allowedOrigins, ...givenOf(config) }
-  const server = await startServer({ ...given, dataDir, apiKey: apiKey.value, driver, gateway, logger })
+  const server = await startServer({ ...given, dataDir, apiKey: apiKey.value, vaultKey, driver, gateway, logger })
   undo.move()
   const rest = opened.move()
   return {

@@ -12,7 +12,7 @@ import {
   type UsageGroups,
   usageQuestion,
 } from '@berth/protocol/gateway'
-import { type CredentialValidation, gatewayVault } from '@berth/protocol/gateway-vault'
+import { type CredentialValidation, gatewayVault, type GatewayVaults } from '@berth/protocol/gateway-vault'
 import { z } from 'zod'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './egress/audit.ts'
@@ -48,6 +48,7 @@ interface Answer {
     | EgressDecisions
     | Authority
     | CredentialValidation
+    | GatewayVaults
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -112,6 +113,8 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
   }
   const decisions = /^GET \/sessions\/([^/?]+)\/egress\?(.*)$/.exec(call)
   if (decisions !== null) return { status: 200, body: await listDecisions(parts.audit, decisions) }
+  const [, vaultsQuery] = /^GET \/vaults\?(.*)$/.exec(call) ?? []
+  if (vaultsQuery !== undefined) return { status: 200, body: listVaults(parts.vaults, vaultsQuery) }
   const [, change, vaultId] = /^(PUT|DELETE) \/vaults\/([^/?]+)$/.exec(call) ?? []
   if (vaultId !== undefined) {
     if (change === 'PUT') await parts.vaults.put(vaultId, await readBody(request, gatewayVault))
@@ -164,6 +167,14 @@ async function validate(
     throw new BerthError('invalid_request', `credential ${id} is for no MCP server, where it could be tried`)
   }
   return await validateCredential(parts.validation, { ...held, credential })
+}
+
+const vaultsPage = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000), after: z.string().default('') })
+
+function listVaults(vaults: Vaults, query: string): GatewayVaults {
+  const page = vaultsPage.safeParse(Object.fromEntries(new URLSearchParams(query)))
+  if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
+  return { vaults: vaults.list(page.data) }
 }
 
 async function usageOf({ routes, ledger, accounts }: ControlParts, id: string): Promise<SessionUsage> {

@@ -1,9 +1,9 @@
 /** What a gateway is started with, and keeps as long as it runs. */
 import { createHash } from 'node:crypto'
+import { readVaultKey } from '@berth/protocol/vault-key'
 import { readUpstreamConfig, type UpstreamConfig } from './config.ts'
 import { type EgressConfig, readEgressConfig } from './egress/config.ts'
 import { type Metering, readMetering } from './metering.ts'
-import { readVaultKey } from './vaults/key.ts'
 
 export interface FixedConfig {
   readonly upstream: UpstreamConfig

@@ -34,7 +34,7 @@ export const errorCodes = {
     type: 'conflict_error',
     retryable: false,
     meaning:
-      'The object has changed since the version that the request names, the session has no sandbox now, or the `Idempotency-Key` is another request’s.',
+      'The object has changed since the version that the request names, the session has no sandbox now, another credential of the vault is for the same, or the `Idempotency-Key` is another request’s.',
   },
   too_large: {
     status: 413,

@@ -21,7 +21,14 @@ import {
   usageQuestion,
   type UsageQuestion,
 } from './gateway.ts'
-import { credentialValidation, type CredentialValidation, gatewayVault, type GatewayVault } from './gateway-vault.ts'
+import {
+  credentialValidation,
+  type CredentialValidation,
+  gatewayVault,
+  type GatewayVault,
+  gatewayVaults,
+  type GatewayVaults,
+} from './gateway-vault.ts'
 
 /**
  * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
@@ -45,6 +52,8 @@ export interface GatewayClient {
   removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
   /** By which sandboxes know the gateway when it speaks for a host. */
   authority(signal?: AbortSignal): Promise<Authority>
+  /** Those behind the id `after`, at most `limit` (1000), in ascending order. */
+  listVaults(page: VaultsPage, signal?: AbortSignal): Promise<GatewayVaults['vaults']>
   /** Tries an OAuth credential at its MCP server. `timeout` when that takes too long. */
   validateCredential(vaultId: string, credentialId: string, signal?: AbortSignal): Promise<CredentialValidation>
   /** Resolves when it was told; it may take 10 s to end. */
@@ -53,6 +62,12 @@ export interface GatewayClient {
 
 export interface EgressPage {
   readonly before: number | undefined
+  readonly limit: number
+}
+
+export interface VaultsPage {
+  /** Empty: from the first. */
+  readonly after: string
   readonly limit: number
 }
 
@@ -89,6 +104,10 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
       void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),
     removeVault: async (id, signal) => void (await call('DELETE', `/vaults/${encodeURIComponent(id)}`, { signal })),
     authority: async (signal) => authority.parse(await call('GET', '/authority', { signal })),
+    listVaults: async ({ after, limit }, signal) => {
+      const query = new URLSearchParams({ limit: String(limit), after })
+      return gatewayVaults.parse(await call('GET', `/vaults?${query.toString()}`, { signal })).vaults
+    },
     validateCredential: async (vaultId, credentialId, signal) => {
       const path = `/vaults/${encodeURIComponent(vaultId)}/credentials/${encodeURIComponent(credentialId)}/validate`
       return credentialValidation.parse(await call('POST', path, { signal }))

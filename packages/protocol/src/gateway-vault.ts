@@ -2,6 +2,7 @@
  * Vaults as the gateway keeps them. Whoever has the key of the installation seals the secrets (`sealing.ts`); the gateway opens one when a
  * request needs it, and keeps it nowhere else than sealed.
  */
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalPattern } from './host-pattern.ts'
 import { readMcpUrl } from './mcp-url.ts'
@@ -69,6 +70,17 @@ export const gatewayVault = z.strictObject({
   credentials: z.array(gatewayCredential).max(20),
 })
 export type GatewayVault = z.infer<typeof gatewayVault>
+
+/** Equal for equal vaults, in whatever order their fields stand, and for no others. */
+export function vaultDigest(vault: GatewayVault): string {
+  return createHash('sha256')
+    .update(JSON.stringify(gatewayVault.parse(vault)))
+    .digest('base64url')
+}
+
+/** Which vaults the gateway has, in ascending order of their ids. */
+export const gatewayVaults = z.object({ vaults: z.array(z.object({ id, digest: z.string() })) })
+export type GatewayVaults = z.infer<typeof gatewayVaults>
 
 /** What a server has answered, without anything secret; `body` may be cut. */
 const seenResponse = z.object({

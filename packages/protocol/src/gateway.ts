@@ -11,6 +11,7 @@
  *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
  *   PUT    /vaults/{id}                GatewayVault → 204   holds for the next request of every session that has it; idempotent
  *   DELETE /vaults/{id}                → 204                idempotent
+ *   GET    /vaults?limit=[&after=]     → GatewayVaults     which it has
  *   POST   /vaults/{id}/credentials/{cid}/validate → CredentialValidation   `not_found` for one that it does not have
  *   GET    /authority                  → Authority         the certificate of the authority that the gateway ends TLS with
  *   POST   /shutdown                   → 202                stop listening, let running requests end (at most 10 s), exit 0

@@ -63,6 +63,40 @@ CREATE TABLE environments (
 CREATE INDEX environments_with_pools ON environments (ord) WHERE warm_size > 0;
 CREATE INDEX environments_by_workspace ON environments (workspace_id, ord);
 
+CREATE TABLE vaults (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  display_name TEXT NOT NULL,
+  metadata TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  updated_at TEXT NOT NULL,
+  archived_at TEXT
+);
+CREATE INDEX vaults_by_workspace ON vaults (workspace_id, ord);
+
+CREATE TABLE vault_credentials (
+  ord INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+  vault_id TEXT NOT NULL REFERENCES vaults (id),
+  display_name TEXT,
+  metadata TEXT NOT NULL,
+  -- JSON of what it is, without secrets.
+  auth TEXT NOT NULL,
+  -- What only one of a vault may be for, see domain/vault-credential.ts.
+  slot TEXT NOT NULL,
+  -- Grows whenever the secrets change.
+  version INTEGER NOT NULL,
+  -- JSON of the secrets, sealed for this row and this version; null: archived.
+  sealed TEXT,
+  created_at TEXT NOT NULL,
+  updated_at TEXT NOT NULL,
+  archived_at TEXT
+);
+CREATE INDEX vault_credentials_by_vault ON vault_credentials (vault_id, ord);
+CREATE UNIQUE INDEX vault_credentials_by_slot ON vault_credentials (vault_id, slot) WHERE archived_at IS NULL;
+
 CREATE TABLE sandboxes (
   id TEXT PRIMARY KEY,
   workspace_id TEXT NOT NULL REFERENCES workspaces (id),
@@ -158,6 +192,8 @@ CREATE TABLE sessions (
   group_id TEXT NOT NULL REFERENCES session_groups (id),
   -- Name of the sandbox that it shares; null: it has one of its own.
   sandbox_name TEXT,
+  -- JSON of the ids of its vaults; of several that have a credential for the same, the first counts.
+  vault_ids TEXT NOT NULL,
   -- uid and gid in the sandbox.
   uid INTEGER NOT NULL,
   -- Its directories are below /workspace and the outputs, under this name; empty: they are these themselves.
@@ -304,7 +340,7 @@ CREATE TABLE requests (
   scope TEXT NOT NULL,
   key TEXT NOT NULL,
   request_id TEXT NOT NULL UNIQUE,
-  -- sha-256 of method, path and body, hex.
+  -- Of method, path and body, by a key that is not here: a body may hold a secret that can be guessed.
   fingerprint TEXT NOT NULL,
   created_at TEXT NOT NULL,
   -- The store operation that had the effect, and JSON of its result until the answer takes its place.

@@ -17,6 +17,7 @@ const HOUR = 3_600_000
 let dir: string
 let offset = 0
 const apiKey = newKey().key
+const vaultKey = Buffer.alloc(32, 7)
 beforeEach(async () => {
   offset = 0
   dir = await mkdtemp(join(tmpdir(), 'berth-clock-'))
@@ -29,6 +30,7 @@ function start(): Promise<Server> {
     host: '127.0.0.1',
     port: 0,
     apiKey,
+    vaultKey,
     allowedHosts: [],
     allowedOrigins: [],
     driver: noSandboxes,

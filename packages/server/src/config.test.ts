@@ -28,6 +28,7 @@ test('without anything, it runs on loopback with the scripted model', () => {
     ports: { listen: undefined, domain: 'localhost' },
     ociRuntime: undefined,
     sandboxHourUsd: 0.05,
+    vaultKey: { file: undefined, command: undefined },
     logLevel: 'info',
   })
   expect(load({ isRoot: true }).dataDir).toBe('/var/lib/berth')
@@ -128,4 +129,10 @@ test('a session keeps a whole number of checkpoints, at least one', () => {
   for (const wrong of ['0', '-1', '1.5', 'all', '10001']) {
     expect(() => load(wrong)).toThrow('--checkpoints-per-session (command line): must be')
   }
+})
+
+test('the key for vaults is in one place', () => {
+  const env = { HOME: '/home/me', BERTH_VAULT_KEY_FILE: '/k', BERTH_VAULT_KEY_COMMAND: 'print-key' }
+  expect(() => load({ env })).toThrow('BERTH_VAULT_KEY_FILE and BERTH_VAULT_KEY_COMMAND: only one of them')
+  expect(load({ env: { ...env, BERTH_VAULT_KEY_FILE: '' } }).vaultKey.command).toBe('print-key')
 })

@@ -106,6 +106,8 @@ export interface Config {
     readonly listen: { readonly host: string; readonly port: number } | undefined
     readonly domain: string
   }
+  /** At most one of the two. */
+  readonly vaultKey: { readonly file: string | undefined; readonly command: string | undefined }
   readonly ociRuntime: string | undefined
   readonly checkpointsPerSession: number
   readonly warmSandboxes: number
@@ -160,6 +162,7 @@ export function loadConfig(sources: ConfigSources): Config {
       listen: read('portsListen', listenAddress),
       domain: read('portsDomain', domain) ?? settings.portsDomain.default,
     }),
+    vaultKey: readVaultKey(read),
     ociRuntime: read('ociRuntime', path),
     checkpointsPerSession: read('checkpointsPerSession', checkpoints) ?? Number(settings.checkpointsPerSession.default),
     warmSandboxes: read('warmSandboxes', sandboxes) ?? Number(settings.warmSandboxes.default),
@@ -169,6 +172,16 @@ export function loadConfig(sources: ConfigSources): Config {
     logLevel:
       read('logLevel', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])) ?? settings.logLevel.default,
   })
+}
+
+function readVaultKey(read: Read): Config['vaultKey'] {
+  const file = read('vaultKeyFile', path)
+  const command = read('vaultKeyCommand', path)
+  if (file !== undefined && command !== undefined) {
+    const names = `${settings.vaultKeyFile.env} and ${settings.vaultKeyCommand.env}`
+    throw new BerthError('invalid_request', `${names}: only one of them can say where the key is`)
+  }
+  return Object.freeze({ file, command })
 }
 
 type Read = <Schema extends z.ZodType>(name: SettingName, schema: Schema) => z.output<Schema> | undefined

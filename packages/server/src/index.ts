@@ -1,4 +1,5 @@
 export { claimDataDir } from './data-dir.ts'
 export { defaultWorkspace, type Server, type ServerOptions, startServer } from './main.ts'
 export type { Costs } from './domain/costs.ts'
+export { prepareVaultKey, type VaultKeyConfig } from './vault-key.ts'
 export { newKey } from './domain/key.ts'

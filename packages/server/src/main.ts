@@ -11,6 +11,7 @@ import { Archives } from './blobs/archives.ts'
 import { openFileBlobs } from './blobs/fs/file-blobs.ts'
 import type { Config } from './config.ts'
 import { listPrices } from '@berth/protocol/prices'
+import { Sealing } from '@berth/protocol/sealing'
 import type { Costs } from './domain/costs.ts'
 import { type Clock, systemClock } from './domain/clock.ts'
 import { createIds } from './domain/ids.ts'
@@ -26,6 +27,7 @@ import { RequestNotes } from './http/request-notes.ts'
 import { settings } from './settings.ts'
 import { openSqliteStore } from './store/sqlite/open.ts'
 import type { Store } from './store/store.ts'
+import { fingerprintOf } from './vault-key.ts'
 
 export const defaultWorkspace = { id: 'wrkspc_default', name: 'Default' } as const
 
@@ -49,6 +51,8 @@ export interface ServerOptions {
   readonly warmSandboxes?: number
   /** Default: list prices, no limit, and sandboxes as the setting says. */
   readonly costs?: Costs
+  /** 32 bytes, by which vaults are sealed. Always the same for one data directory. */
+  readonly vaultKey: Buffer
   readonly logger: Logger
   readonly clock?: Clock
 }
@@ -78,6 +82,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const ids = createIds(clock)
   const store = opened.use(await openSqliteStore(join(options.dataDir, 'berth.db')))
   await prepareWorkspace(store, options.apiKey, { clock, ids })
+  const sealing = new Sealing(options.vaultKey)
+  await store.bindVaultKey({ fingerprint: fingerprintOf(sealing) })
   const { driver, gateway, logger } = options
   const checkpointsPerSession = options.checkpointsPerSession ?? Number(settings.checkpointsPerSession.default)
   const warmSandboxes = options.warmSandboxes ?? Number(settings.warmSandboxes.default)
@@ -98,6 +104,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       checkpointsPerSession,
       warmSandboxes,
       costs,
+      sealing,
       clock,
       ids,
       logger,
@@ -110,7 +117,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     allowedHosts: options.allowedHosts,
     allowedOrigins: options.allowedOrigins,
   }
-  const app = createApp({ store, engine, notes, keys, ports, config, clock, ids, logger })
+  const app = createApp({ store, engine, notes, keys, ports, sealing, config, clock, ids, logger })
   const http = createApiServer(app)
   const url = `http://${nameOf(options.host)}:${await listen(http, options, settings.listen.env)}`
   const parts = opened.move()

@@ -156,6 +156,22 @@ export const settings = {
       'Domain below which every port of a sandbox has a host name of its own (name or name:port); by https, unless it is localhost.',
     secret: false,
   },
+  vaultKeyFile: {
+    env: 'BERTH_VAULT_KEY_FILE',
+    flag: '--vault-key-file',
+    key: 'vault_key_file',
+    default: 'vault.key in the data directory, made at the first start',
+    meaning: 'A file with the key by which vaults are sealed: 32 bytes in base64, readable by its owner alone.',
+    secret: false,
+  },
+  vaultKeyCommand: {
+    env: 'BERTH_VAULT_KEY_COMMAND',
+    flag: '--vault-key-command',
+    key: 'vault_key_command',
+    default: 'none',
+    meaning: 'A shell command that prints that key, run once at the start, instead of a file.',
+    secret: false,
+  },
   ociRuntime: {
     env: 'BERTH_OCI_RUNTIME',
     flag: '--oci-runtime',

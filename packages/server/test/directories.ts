@@ -1,8 +1,10 @@
 /** What an engine needs around it when the runners are played by the test. */
+import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BerthError } from '@berth/protocol'
 import type { GatewayClient } from '@berth/protocol/gateway-client'
+import { Sealing } from '@berth/protocol/sealing'
 import { listPrices } from '@berth/protocol/prices'
 import { inside, type SandboxDriver, type SandboxRef } from '@berth/sandbox'
 import type { Costs } from '../src/domain/costs.ts'
@@ -19,12 +21,16 @@ export const noGateway: GatewayClient = {
   setBudget: nothing,
   putVault: nothing,
   removeVault: nothing,
+  listVaults: () => Promise.resolve([]),
   validateCredential: () => Promise.reject(new Error('none')),
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
   egress: () => Promise.resolve([]),
   authority: () => Promise.resolve({ certificate: '' }),
 }
+
+/** Under a key of its own. */
+export const testSealing = new Sealing(randomBytes(32))
 
 /** List prices and no limits. */
 export const listCosts: Costs = { prices: listPrices, workspaceDailyLimit: undefined, sandboxHourUsd: 0.05 }

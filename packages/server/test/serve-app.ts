@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import { BerthError } from '@berth/protocol'
-import { openGatewayClient } from '@berth/protocol/gateway-client'
+import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import { pino } from 'pino'
 import { type Clock, systemClock } from '../src/domain/clock.ts'
@@ -19,7 +19,7 @@ import { openFileBlobs } from '../src/blobs/fs/file-blobs.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { type ApiLimits, createApiServer } from '../src/http/api-server.ts'
 import { createApp } from '../src/http/app.ts'
-import { listCosts } from './directories.ts'
+import { listCosts, testSealing } from './directories.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import type { App, HttpConfig } from '../src/http/context.ts'
 import { KeyWatch } from '../src/http/key-watch.ts'
@@ -54,13 +54,15 @@ interface Surroundings {
   /** Between two rounds in which notes of requests are let go. */
   readonly roundMs?: number
   readonly limits?: Partial<ApiLimits>
+  /** Default: one that does not answer. */
+  readonly gateway?: GatewayClient
 }
 
 const ports = { addresses: new PortAddresses('localhost', 7072), tokens: new PortTokens('secret of the test') }
 
 export async function serveApp(
   config: Partial<HttpConfig> = {},
-  { dir: givenDir, clock = systemClock, roundMs = 1_000, limits }: Surroundings = {},
+  { dir: givenDir, clock = systemClock, roundMs = 1_000, gateway: givenGateway, limits }: Surroundings = {},
 ): Promise<TestServer> {
   await using cleanup = new AsyncDisposableStack()
   const dir = givenDir ?? (await mkdtemp(join(tmpdir(), 'berth-http-')))
@@ -74,7 +76,7 @@ export async function serveApp(
   const parts = { store, clock, ids, logger }
   const notes = cleanup.use(new RequestNotes({ ...parts, roundMs }))
   const keys = cleanup.use(new KeyWatch(parts))
-  const gateway = openGatewayClient(join(dir, 'no-gateway.sock'))
+  const gateway = givenGateway ?? openGatewayClient(join(dir, 'no-gateway.sock'))
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
   const deps = {
@@ -85,11 +87,12 @@ export async function serveApp(
     checkpointsPerSession: 50,
     warmSandboxes: 0,
     costs: listCosts,
+    sealing: testSealing,
     serverNumber: 1,
   }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, notes, keys, ports, config: listening })
+  const app = createApp({ ...parts, engine, notes, keys, ports, sealing: testSealing, config: listening })
   const server = createApiServer(app, limits)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -119,7 +119,7 @@ export class SessionWorld {
     if (row.status === 'terminated' || !(await this.#store.findHasInput({ sessionId: this.id }))) return
     const sandboxId = row.sandbox_id ?? (await this.#assign())
     const config = toSessionConfig(row, this.#nonce)
-    const handed = await this.#store.deliverInput({ ...this.#mine(), sandboxId, nonce: this.#nonce, config })
+    const handed = await this.#store.deliverInput({ ...this.#mine(), sandboxId, nonce: this.#nonce, config, lacks: [] })
     if (handed !== undefined) this.#keep(handed)
   }
 

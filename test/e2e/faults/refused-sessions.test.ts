@@ -74,7 +74,6 @@ describe('a session that cannot be made', () => {
   })
 
   test.each<[string, object, RegExp]>([
-    ['vaults', { vault_ids: ['vlt_1'] }, /vault_ids: /],
     ['resources', { resources: [{ type: 'file', file_id: 'file_1' }] }, /resources: /],
     [
       'an outcome to begin with',

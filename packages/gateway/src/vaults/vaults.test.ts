@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { GatewayVault } from '@berth/protocol/gateway-vault'
-import { sealingContext } from '@berth/protocol/gateway-vault'
+import { sealingContext, vaultDigest } from '@berth/protocol/gateway-vault'
 import { Sealing } from '@berth/protocol/sealing'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
@@ -62,6 +62,22 @@ describe('vaults in the gateway', () => {
     const after = await Vaults.open(parts(dir.path))
     const held = after.environmentCredentials({ workspace_id: 'ws', vaults: ['v1', 'v2'] }).get('TOKEN')
     expect(held && after.openVariable(held)).toBe('canary-secret')
+  })
+
+  test('what there is can be compared, page by page, also after a restart', async () => {
+    await using dir = await temporary()
+    const vaults = await Vaults.open(parts(dir.path))
+    const there = { v2: vault([variable('v2', 'two')]), v1: vault([variable('v1', 'one')]), v3: vault([]) }
+    for (const [id, each] of Object.entries(there)) await vaults.put(id, each)
+    const expected = (['v1', 'v2', 'v3'] as const).map((id) => ({
+      id,
+      digest: vaultDigest(there[id]),
+    }))
+    for (const opened of [vaults, await Vaults.open(parts(dir.path))]) {
+      expect(opened.list({ after: '', limit: 2 })).toEqual(expected.slice(0, 2))
+      expect(opened.list({ after: 'v2', limit: 2 })).toEqual(expected.slice(2))
+    }
+    expect(new Set(expected.map(({ digest }) => digest)).size).toBe(3)
   })
 
   test('another workspace finds nothing, and what was moved does not open', async () => {

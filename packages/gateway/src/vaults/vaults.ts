@@ -8,6 +8,7 @@ import {
   gatewayVault,
   type McpCredential,
   sealingContext,
+  vaultDigest,
 } from '@berth/protocol/gateway-vault'
 import type { Sealing } from '@berth/protocol/sealing'
 import type { Logger } from '../logger.ts'
@@ -62,7 +63,7 @@ export class Vaults {
   put(id: string, vault: GatewayVault): Promise<void> {
     checkVaultId(id)
     if (this.#parts.sealing === undefined) {
-      throw new BerthError('invalid_request', 'this gateway has no key for vaults: set BERTH_VAULT_KEY_FILE')
+      throw new BerthError('invalid_request', 'this gateway has no key for vaults: start it with BERTH_VAULT_KEY_FILE')
     }
     return this.#inTurn(async () => {
       await this.#save(id, vault)
@@ -76,6 +77,12 @@ export class Vaults {
       this.#vaults.delete(id)
       await rm(this.#file(id), { force: true })
     })
+  }
+
+  /** What each is, by id in ascending order: at most `limit` of those behind `after`. */
+  list({ after, limit }: { after: string; limit: number }): { id: string; digest: string }[] {
+    const ids = [...this.#vaults].filter(([id]) => id > after).sort(([a], [b]) => (a < b ? -1 : 1))
+    return ids.slice(0, limit).map(([id, vault]) => ({ id, digest: vaultDigest(vault) }))
   }
 
   /** By `secret_name`; of several vaults that have one, the first. */

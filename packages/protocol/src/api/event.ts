@@ -100,6 +100,7 @@ export const sessionError = z.discriminatedUnion('type', [
   failure('compaction_limit_reached_error'),
   mcpFailure('mcp_connection_failed_error'),
   mcpFailure('mcp_authentication_failed_error'),
+  failure('credential_host_unreachable_error').extend({ vault_id: idText, credential_id: idText }),
 ])
 export type SessionError = z.infer<typeof sessionError>
 

@@ -20,6 +20,8 @@ export type IdPrefix =
   | 'chkp'
   | 'pack'
   | 'save'
+  | 'vlt'
+  | 'vcrd'
 
 export interface Ids {
   /** A new id. A sandbox's is lower-case, for it names directories and cgroups. */

@@ -23,11 +23,11 @@ import { patchMetadata } from './metadata.ts'
 import { invalid, unsupported } from './refusal.ts'
 import { acceptTools } from './toolset.ts'
 import { parseModels, toWireUsage } from './usage.ts'
+import { parseVaultIds } from './variables.ts'
 
 /** Throws for the parts of a creation that this server does not have. */
 export function refuseUnsupportedSession(body: CreateSessionBody): void {
   if ((body.resources ?? []).length > 0) throw unsupported('resources', 'session resources are not supported yet')
-  if ((body.vault_ids ?? []).length > 0) throw unsupported('vault_ids', 'vaults are not supported yet')
   for (const event of body.initial_events ?? []) checkSupported(event)
 }
 
@@ -80,6 +80,7 @@ export interface StoredSession {
   readonly updated_at: string
   readonly archived_at: string | null
   readonly sandbox_name: string | null
+  readonly vault_ids: string
 }
 
 export interface SessionChanges {
@@ -142,7 +143,7 @@ export function toWireSession(session: StoredSession, now: Date): Session {
     agent: parseSessionAgent(session.agent),
     metadata: parseMetadata(session.metadata),
     resources: [],
-    vault_ids: [],
+    vault_ids: parseVaultIds(session),
     budget: parseBudget(session.budget),
     deployment_id: null,
     outcome_evaluations: [],

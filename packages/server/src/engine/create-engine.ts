@@ -15,6 +15,8 @@ import { SessionStorage } from './session-storage.ts'
 import { SessionFiles } from './session-files.ts'
 import { WarmPool } from './warm-pool.ts'
 import { UsageReport } from './usage-report.ts'
+import { VaultPushes } from './vault-pushes.ts'
+import { Vaults } from './vaults.ts'
 
 const RECONCILE_EVERY_MS = 10_000
 /** How often the time of living sandboxes is noted. */
@@ -24,10 +26,13 @@ const COUNT_EVERY_MS = 60_000
 export async function createEngine(given: EngineDeps): Promise<Engine> {
   const feed = new Feed()
   const leases: Leases = new Leases(given, (groupId) => parts.sandboxes.abandon(groupId))
-  const deps: ActorDeps = { ...given, feed, leases }
+  const pushes = new VaultPushes(given)
+  const deps: ActorDeps = { ...given, feed, leases, pushes }
   const collections = new CollectionRounds({ ...deps, index: deps.store })
   const warm = new WarmPool(deps, { limit: given.warmSandboxes })
   const parts: Actors = new Actors(deps, { files: new SessionFiles({ ...deps, collections }), warm })
+  // Before anybody is served: what was withdrawn is withdrawn from here on.
+  await pushes.reconcile()
   await parts.takeUp()
   await warm.start()
   const rounds = startRounds(() => parts.round(), deps)
@@ -65,6 +70,7 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
     },
     storage: parts.storage,
     usage: new UsageReport(deps),
+    vaults: new Vaults(deps),
     ports: new Ports(deps.store, parts.sandboxes),
     egress: (sessionId, page) => deps.gateway.egress(sessionId, page),
     subscribe: (sessionId, kinds) => feed.subscribe(sessionId, kinds),
@@ -124,6 +130,7 @@ class Actors implements AsyncDisposable {
     const before = new Date(now.getTime() - COUNT_EVERY_MS).toISOString()
     await this.#deps.store.noteSandboxTime({ now: now.toISOString(), before })
     await this.#pauses.look()
+    await this.#deps.pushes.reconcile()
   }
 
   /** Tells watchers and the runner; and where that gave the session something to do, its actor. */

@@ -2,6 +2,7 @@
 import type { GatewayClient } from '@berth/protocol/gateway-client'
 import type { SandboxDriver } from '@berth/sandbox'
 import type { Logger } from 'pino'
+import type { Sealing } from '@berth/protocol/sealing'
 import type { Archives } from '../blobs/archives.ts'
 import type { Costs } from '../domain/costs.ts'
 import type { Clock } from '../domain/clock.ts'
@@ -9,6 +10,7 @@ import type { Ids } from '../domain/ids.ts'
 import type { Store } from '../store/store.ts'
 import type { Feed } from './feed.ts'
 import type { Leases } from './leases.ts'
+import type { VaultPushes } from './vault-pushes.ts'
 
 export interface EngineDeps {
   readonly store: Store
@@ -20,6 +22,8 @@ export interface EngineDeps {
   /** How many sandboxes may be kept started for sessions to come. */
   readonly warmSandboxes: number
   readonly costs: Costs
+  /** Of vaults. */
+  readonly sealing: Sealing
   readonly clock: Clock
   readonly ids: Ids
   readonly logger: Logger
@@ -30,6 +34,7 @@ export interface EngineDeps {
 export interface ActorDeps extends EngineDeps {
   readonly feed: Feed
   readonly leases: Leases
+  readonly pushes: VaultPushes
 }
 
 export function isoNow(clock: Clock): string {

@@ -14,6 +14,7 @@ import type { Database } from '../store/schema.ts'
 import type { FeedItem, Subscription } from './feed.ts'
 import type { Ports } from './ports.ts'
 import type { UsageReport } from './usage-report.ts'
+import type { Vaults } from './vaults.ts'
 import type { SessionStorage } from './session-storage.ts'
 
 export type SessionRow = Selectable<Database['sessions']>
@@ -40,6 +41,8 @@ export interface Engine extends AsyncDisposable {
   readonly storage: Pick<SessionStorage, 'checkpoint' | 'fork' | 'list' | 'read' | 'write'>
   /** What was metered. */
   readonly usage: Pick<UsageReport, 'list'>
+  /** Changes of credentials: the gateway has them when they resolve. */
+  readonly vaults: Pick<Vaults, keyof Vaults>
   /** Programs in the sandbox that listen. */
   readonly ports: Pick<Ports, 'sandboxOf' | 'connect'>
   /** What was decided about a session's way out, newest first. The caller checks that the session is the workspace's. */

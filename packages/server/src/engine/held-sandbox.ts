@@ -9,6 +9,8 @@ export interface HeldSandbox {
   readonly groupId: string
   /** Who live in it, by their ids. What its runner says of others is nobody's. */
   readonly sessions: Map<string, SessionRow>
+  /** By session: JSON of the placeholders that its way out knows. */
+  readonly placeholders: Map<string, string>
   /** undefined: it is being made. */
   ref: SandboxRef | undefined
   /** On the clock that never goes back, like the next. */
@@ -27,6 +29,7 @@ export function heldFromNow(host: SandboxHost, groupId: string, rows: readonly S
     host,
     groupId,
     sessions: new Map(rows.map((row) => [row.id, row])),
+    placeholders: new Map(),
     ref: undefined,
     renewedAt: now,
     silentSince: now,

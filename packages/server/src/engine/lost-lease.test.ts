@@ -10,7 +10,7 @@ import type { SandboxRef } from '@berth/sandbox'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { Directories, linkOf, listCosts, noGateway } from '../../test/directories.ts'
+import { Directories, linkOf, listCosts, noGateway, testSealing } from '../../test/directories.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { systemClock } from '../domain/clock.ts'
 import { newEnvironment } from '../domain/environment.ts'
@@ -64,6 +64,7 @@ class World implements AsyncDisposable {
       checkpointsPerSession: 50,
       warmSandboxes: 0,
       costs: listCosts,
+      sealing: testSealing,
       logger,
       serverNumber: 2,
     }

@@ -11,7 +11,9 @@ import type { ActorDeps } from './deps.ts'
 import type { HeldSandbox } from './held-sandbox.ts'
 import type { SandboxHost } from './sandbox-host.ts'
 import { toEgressPolicy } from '../domain/networking.ts'
+import { parseVaultIds } from '../domain/variables.ts'
 import { egressCredential, egressSocket, environmentOf, modelSocket, toLimits } from './session-config.ts'
+import { variablesOf } from './session-variables.ts'
 import { Turnstile } from './turnstile.ts'
 
 /** How long a sandbox lives without a server. */
@@ -76,9 +78,17 @@ export class SandboxLaunch {
     }
   }
 
+  /** Before an input: credentials may have come and gone since its way was opened. */
+  async refresh(held: HeldSandbox, row: SessionRow): Promise<void> {
+    if (held.ref === undefined || parseVaultIds(row).length === 0) return
+    const { placeholders } = await variablesOf(this.#deps, row)
+    if (held.placeholders.get(row.id) !== JSON.stringify(placeholders)) await this.#route(held, held.ref, row)
+  }
+
   /** The session lives in it no more. */
   async leave(held: HeldSandbox, sessionId: string): Promise<void> {
     held.sessions.delete(sessionId)
+    held.placeholders.delete(sessionId)
     await this.#unroute(sessionId)
   }
 
@@ -95,23 +105,30 @@ export class SandboxLaunch {
     return new Date(this.#deps.clock.now().getTime() + LIFETIME_MS)
   }
 
-  async #route({ host }: HeldSandbox, { runDir, uidBase }: SandboxRef, row: SessionRow): Promise<void> {
+  async #route(held: HeldSandbox, { runDir, uidBase }: SandboxRef, row: SessionRow): Promise<void> {
     if (runDir === undefined || uidBase === undefined) throw new Error('the sandbox is not on this machine')
+    const { placeholders } = await variablesOf(this.#deps, row)
     const socket = modelSocket(runDir, row.uid)
     await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
     const egress = {
       socket_path: egressSocket(runDir, row.uid),
       // Of the runner, which forwards to it: a session's own processes need the password.
       owner_uid: uidBase,
-      credential: egressCredential(host.nonce, row.uid),
+      credential: egressCredential(held.host.nonce, row.uid),
       policy: toEgressPolicy(environmentOf(row).networking),
-      placeholders: [],
+      placeholders,
     }
-    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress })
+    const vaults = parseVaultIds(row)
+    await this.#deps.pushes.push(vaults)
+    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress, vaults })
+    held.placeholders.set(row.id, JSON.stringify(placeholders))
   }
 
   /** With the budget as it is now: a change that comes meanwhile finds no route, and is made up for. */
-  async #openWay(sessionId: string, place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress'>): Promise<void> {
+  async #openWay(
+    sessionId: string,
+    place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress' | 'vaults'>,
+  ): Promise<void> {
     const { gateway, store } = this.#deps
     const before = await store.findSession({ sessionId })
     if (before === undefined) return

@@ -156,7 +156,8 @@ export class Sandboxes implements AsyncDisposable {
         continue
       }
       if (held !== undefined) {
-        if (!held.sessions.has(sessionId)) await this.#launches.enter(held, row)
+        if (held.sessions.has(sessionId)) await this.#launches.refresh(held, row)
+        else await this.#launches.enter(held, row)
         return held.host
       }
       if (await this.#takeUp(row)) continue

@@ -19,6 +19,7 @@ import { toSessionConfig } from './session-config.ts'
 import type { Rests } from './rests.ts'
 import { SessionRest } from './session-rest.ts'
 import type { SessionFiles } from './session-files.ts'
+import { variablesOf } from './session-variables.ts'
 import { pauseAfter } from '../domain/turn/recovery.ts'
 import { mayShowUsage } from '../domain/turn/may-show-usage.ts'
 import { TurnClock } from './turn-clock.ts'
@@ -250,7 +251,8 @@ export class SessionActor {
     const placed = row.sandbox_id === null ? await store.findSession({ sessionId: row.id }) : row
     if (placed === undefined) return
     await this.#budget.settled()
-    const config = toSessionConfig(placed, host.nonce)
+    const { env, lacks } = await variablesOf(this.#deps, placed)
+    const config = toSessionConfig(placed, host.nonce, env)
     const epoch = await this.#deps.leases.epoch(row.id)
     const committed = await store.deliverInput({
       sessionId: row.id,
@@ -258,6 +260,7 @@ export class SessionActor {
       sandboxId: host.id,
       nonce: host.nonce,
       config,
+      lacks,
       now: isoNow(clock),
     })
     if (committed !== undefined) this.publish(committed)

@@ -13,8 +13,12 @@ const MIB = 1024 * 1024
 /** What of a session says how it is run. */
 export type RunnableSession = Pick<SessionRow, 'name_inside' | 'uid' | 'subdir' | 'agent' | 'environment'>
 
-/** `nonce`: of the sandbox's launch. */
-export function toSessionConfig(row: RunnableSession, nonce: string): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
+/** `nonce`: of the sandbox's launch; `variables`: of the session's vaults, with their placeholders. */
+export function toSessionConfig(
+  row: RunnableSession,
+  nonce: string,
+  variables: Readonly<Record<string, string>> = {},
+): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
   const { home, cwd, outputs, own } = dirsOf(row)
   const { tools, customTools } = resolveTools(agent.tools)
@@ -37,7 +41,7 @@ export function toSessionConfig(row: RunnableSession, nonce: string): Omit<Sessi
     egress: { socket: egressSocket(inside.run, row.uid), credential: egressCredential(nonce, row.uid) },
     max_turns: agent.berth.limits.max_turns,
     max_retries: environmentOf(row).berth.model_retries,
-    env: { BERTH_OUTPUTS: outputs },
+    env: { ...variables, BERTH_OUTPUTS: outputs },
   }
 }
 

@@ -8,7 +8,7 @@ import type { SandboxRef } from '@berth/sandbox'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { Directories, linkOf, listCosts, noGateway } from '../../test/directories.ts'
+import { Directories, linkOf, listCosts, noGateway, testSealing } from '../../test/directories.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { systemClock } from '../domain/clock.ts'
 import { createIds } from '../domain/ids.ts'
@@ -56,6 +56,7 @@ test('it is told so, its sandbox ends, and the session says why and comes to res
     checkpointsPerSession: 50,
     warmSandboxes: 0,
     costs: listCosts,
+    sealing: testSealing,
     clock: systemClock,
     ids,
     logger,

@@ -6,7 +6,7 @@ import { createEnvironmentBody } from '@berth/protocol/api/environment'
 import type { WarmPoolParams } from '@berth/protocol/api/warm-pool'
 import { pino } from 'pino'
 import { expect, test, vi } from 'vitest'
-import { Directories, listCosts, noGateway } from '../../test/directories.ts'
+import { Directories, listCosts, noGateway, testSealing } from '../../test/directories.ts'
 import { PlayedRunners } from '../../test/played-runners.ts'
 import { makePlaces, workspaceId } from '../../test/session-places.ts'
 import { Archives } from '../blobs/archives.ts'
@@ -34,7 +34,7 @@ interface World extends AsyncDisposable {
   readonly log: readonly string[]
   addEnvironment(pool: WarmPoolParams): Promise<string>
   /** Answers the session's sandbox, and since when that had been there: before the session or not. */
-  begin(environment_id: string): Promise<{ id: string; sandboxId: string; wasThere: boolean }>
+  begin(environment_id: string, vault_ids?: string[]): Promise<{ id: string; sandboxId: string; wasThere: boolean }>
 }
 
 async function openWorld(warmSandboxes = 8): Promise<World> {
@@ -50,7 +50,15 @@ async function openWorld(warmSandboxes = 8): Promise<World> {
   const blobs = cleanup.use(await openFileBlobs(join(dir, 'blobs')))
   const archives = new Archives({ ...parts, blobs, index: store })
   const runners = cleanup.use(new PlayedRunners(driver, store))
-  const given = { ...parts, archives, checkpointsPerSession: 50, costs: listCosts, warmSandboxes, serverNumber: 1 }
+  const given = {
+    ...parts,
+    archives,
+    checkpointsPerSession: 50,
+    costs: listCosts,
+    sealing: testSealing,
+    warmSandboxes,
+    serverNumber: 1,
+  }
   const engine = cleanup.use(await createEngine(given))
   const held = cleanup.move()
   return {
@@ -68,9 +76,12 @@ async function openWorld(warmSandboxes = 8): Promise<World> {
       engine.poolsChanged()
       return id
     },
-    begin: async (environment_id) => {
+    begin: async (environment_id, vault_ids = []) => {
       const before = new Set(driver.refs.keys())
-      const { id } = await engine.createSession({ workspaceId, body: { agent, environment_id, initial_events } })
+      const { id } = await engine.createSession({
+        workspaceId,
+        body: { agent, environment_id, initial_events, vault_ids },
+      })
       const sandboxId = await vi.waitFor(async () => {
         const row = await store.findSession({ sessionId: id })
         if (row?.sandbox_id === null || row === undefined) throw new Error('no sandbox yet')
@@ -133,6 +144,31 @@ test('a sandbox without a CLI serves a session under its own name', async () => 
   await vi.waitFor(() => {
     const frames = world.runners.heardIn(sandboxId).flatMap((one) => (one.type === 'frame' ? [one.session_id] : []))
     expect(frames).toEqual([id, id])
+  }, WAIT)
+})
+
+test('a session with variables of a vault takes no CLI that does not know them', async () => {
+  await using world = await openWorld()
+  const vaultId = ids.next('vlt')
+  await world.store.createVault({ workspaceId, id: vaultId, body: { display_name: 'v' }, now: now() })
+  const environment = await world.addEnvironment({ size: 1, agent: world.agent })
+  const [withCli] = await untilWarm(world, 1)
+  // Of which the CLI in the sandbox would be told nothing: it serves.
+  const empty = await world.begin(environment, [vaultId])
+  expect(empty.sandboxId).toBe(withCli)
+  await untilWarm(world, 1, [empty.sandboxId])
+  const networking = { type: 'limited' as const, allowed_hosts: ['a.example'] }
+  const auth = { type: 'environment_variable' as const, secret_name: 'TOKEN', secret_value: 'x', networking }
+  await world.engine.vaults.createCredential({ workspaceId, vaultId, body: { auth } })
+  expect((await world.begin(environment, [vaultId])).wasThere).toBe(false)
+  const plain = await world.addEnvironment({ size: 1 })
+  await untilWarm(world, 2)
+  const { sandboxId, wasThere } = await world.begin(plain, [vaultId])
+  expect(wasThere).toBe(true)
+  await vi.waitFor(() => {
+    const opened = world.runners.heardIn(sandboxId).find((one) => one.type === 'frame' && one.body.type === 'open')
+    const env = { TOKEN: expect.stringMatching(/^berth-placeholder-/) }
+    expect(opened).toMatchObject({ body: { config: { env } } })
   }, WAIT)
 })
 

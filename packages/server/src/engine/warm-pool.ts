@@ -9,6 +9,7 @@ import type { WantedPool } from '../store/warm-sandboxes.ts'
 import { type ActorDeps, isoNow } from './deps.ts'
 import { SandboxLaunch } from './sandbox-launch.ts'
 import { environmentOf } from './session-config.ts'
+import { variablesOf } from './session-variables.ts'
 import { kindOf, WarmSandbox } from './warm-sandbox.ts'
 
 const LOOK_EVERY_MS = 10_000
@@ -66,7 +67,7 @@ export class WarmPool implements AsyncDisposable {
    */
   async claim(row: SessionRow, epoch: number): Promise<WarmSandbox | undefined> {
     const { store, driver, clock, logger } = this.#deps
-    const member = this.#find(row)
+    const member = this.#find(row, await this.#variables(row))
     const about = { session_id: row.id, sandbox_id: member?.id }
     if (member === undefined) {
       const { size } = environmentOf(row).berth.warm_pool
@@ -99,7 +100,17 @@ export class WarmPool implements AsyncDisposable {
     await this.#removeLeftover()
   }
 
-  #find(row: SessionRow): WarmSandbox | undefined {
+  /** undefined: not known, now. */
+  async #variables(row: SessionRow): Promise<Readonly<Record<string, string>> | undefined> {
+    try {
+      return (await variablesOf(this.#deps, row)).env
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, session_id: row.id }, 'the variables of a session are not known')
+      return undefined
+    }
+  }
+
+  #find(row: SessionRow, variables: Readonly<Record<string, string>> | undefined): WarmSandbox | undefined {
     const { environment_id: environmentId, environment, agent } = row
     // One that shares its sandbox finds it with the others.
     if (row.sandbox_name !== null) return undefined
@@ -107,7 +118,8 @@ export class WarmPool implements AsyncDisposable {
     if (ready.length === 0) return undefined
     const kinds = [kindOf({ environmentId, environment, agent: null })]
     // A CLI that waits begins a conversation; it cannot go on with one.
-    if (row.has_transcript === 0) kinds.push(kindOf({ environmentId, environment, agent }))
+    const mayTakeCli = row.has_transcript === 0 && variables !== undefined
+    if (mayTakeCli) kinds.push(kindOf({ environmentId, environment, agent }, variables))
     return ready.find(({ kind }) => kinds.includes(kind))
   }
 

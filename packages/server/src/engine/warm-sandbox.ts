@@ -169,11 +169,14 @@ export class WarmSandbox {
 
 /**
  * Equal for a sandbox and a session that it is good for: the same environment, sandboxes made alike and, where there is a CLI, one that is told what
- * the session's would be. A new version of the agent is another kind, unless it would be told the same.
+ * the session's would be: a session with variables of its vaults finds none. A new version of the agent is another kind, unless it would be told the same.
  */
-export function kindOf(of: Pick<WantedPool, 'environmentId' | 'environment' | 'agent'>): string {
+export function kindOf(
+  of: Pick<WantedPool, 'environmentId' | 'environment' | 'agent'>,
+  variables: Readonly<Record<string, string>> = {},
+): string {
   const { environmentId, environment, agent } = of
-  const told = agent === null ? null : toSessionConfig({ ...ALONE, name_inside: '', environment, agent }, '')
+  const told = agent === null ? null : toSessionConfig({ ...ALONE, name_inside: '', environment, agent }, '', variables)
   return JSON.stringify([environmentId, sandboxKind(environmentOf(of)), told])
 }
 

@@ -25,6 +25,8 @@ import { addSessionFiles } from './session-files.ts'
 import { addSessionPorts } from './session-ports.ts'
 import { addSessions } from './sessions.ts'
 import { addUsage } from './usage.ts'
+import { addVaultCredentials } from './vault-credentials.ts'
+import { addVaults } from './vaults.ts'
 import { missingPart } from './unsupported.ts'
 
 /** Routes that ask for a key, and no others. */
@@ -42,6 +44,8 @@ const resources: readonly AddRoutes[] = [
   addSessionEgress,
   addKeys,
   addUsage,
+  addVaults,
+  addVaultCredentials,
 ]
 
 export function createApp(deps: HttpDeps): App {

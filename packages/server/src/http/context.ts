@@ -1,6 +1,7 @@
 /** What every route has at hand. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { HttpBindings } from '@hono/node-server'
+import type { Sealing } from '@berth/protocol/sealing'
 import type { Logger } from 'pino'
 import type { Clock } from '../domain/clock.ts'
 import type { Ids } from '../domain/ids.ts'
@@ -18,6 +19,7 @@ export interface HttpDeps {
   readonly notes: RequestNotes
   readonly keys: KeyWatch
   readonly ports: { readonly addresses: PortAddresses; readonly tokens: PortTokens }
+  readonly sealing: Sealing
   readonly config: HttpConfig
   readonly clock: Clock
   readonly ids: Ids

@@ -2,7 +2,7 @@
  * A POST that comes again is answered again and has its effect once. Clients name a request with `Idempotency-Key`; the official client
  * names none but marks its retries. See docs/reference/idempotency.md.
  */
-import { createHash } from 'node:crypto'
+import type { Sealing } from '@berth/protocol/sealing'
 import type { Context, MiddlewareHandler, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { invalid } from '../domain/refusal.ts'
@@ -18,10 +18,10 @@ const countPattern = /^\d{1,4}$/
 const RETRY_WINDOW_MS = 15 * 60_000
 
 /** Stands behind authentication and the reading of the body. */
-export function exactlyOnce({ store, clock, notes }: HttpDeps): MiddlewareHandler<AppEnv> {
+export function exactlyOnce({ store, clock, notes, sealing }: HttpDeps): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
     if (c.req.method !== 'POST') return next()
-    const once = toOnce(c, clock.now())
+    const once = toOnce(c, clock.now(), sealing)
     if (once === undefined) return next()
     c.set('once', once)
     if (once.by === 'key') return answerKeyed(c, { store, once, next })
@@ -32,17 +32,15 @@ export function exactlyOnce({ store, clock, notes }: HttpDeps): MiddlewareHandle
   })
 }
 
-function toOnce(c: Context<AppEnv>, now: Date): Once | undefined {
+function toOnce(c: Context<AppEnv>, now: Date, sealing: Sealing): Once | undefined {
   const key = c.req.header('idempotency-key')
   if (key !== undefined && !keyPattern.test(key)) {
     throw invalid('Idempotency-Key', 'must be there once and be 1 to 255 visible ASCII characters, without spaces')
   }
   const { pathname, search } = new URL(c.req.url)
+  // By a key: a plain hash of a body would tell whether a guess of the secret in it is right.
   const fingerprint = (): string =>
-    createHash('sha256')
-      .update(`${c.req.method} ${pathname}${search}\n`)
-      .update(c.get('body') ?? '')
-      .digest('hex')
+    sealing.derive(`request ${c.req.method} ${pathname}${search}\n${c.get('body') ?? ''}`)
   const request = { requestId: c.get('requestId'), now: now.toISOString() }
   if (key !== undefined) return { by: 'key', ...request, scope: c.get('workspaceId'), key, fingerprint: fingerprint() }
   const count = c.req.header('x-stainless-retry-count') ?? ''

@@ -1,13 +1,14 @@
 import { type Anthropic, NotFoundError } from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { clientOf, serveApp, type TestServer } from '../../test/serve-app.ts'
+import { VaultGateway } from '../../test/vault-gateway.ts'
 
 let server: TestServer
 let client: Anthropic
 let agentId: string
 let environmentId: string
 beforeAll(async () => {
-  server = await serveApp()
+  server = await serveApp({}, { gateway: new VaultGateway().client })
   client = server.client
   const toolset = { type: 'agent_toolset_20260401' as const }
   const agent = await client.beta.agents.create({
@@ -52,6 +53,28 @@ test('a new session is idle and holds its agent as it is now', async () => {
   expect(made.id).toMatch(/^sesn_/)
   expect(made.agent).not.toHaveProperty('metadata')
   expect(await client.beta.sessions.retrieve(made.id)).toMatchObject({ ...made, stats: expect.anything() })
+})
+
+test('its vaults are the workspace’s, each once, and stay', async () => {
+  const [first, second] = await Promise.all(
+    ['1', '2'].map((display_name) => client.beta.vaults.create({ display_name })),
+  )
+  const ids = [second?.id ?? '', first?.id ?? '']
+  const made = await create({ vault_ids: ids })
+  expect(made.vault_ids).toEqual(ids)
+  await client.beta.vaults.archive(ids[0] ?? '')
+  expect((await client.beta.sessions.retrieve(made.id)).vault_ids).toEqual(ids)
+  const other = clientOf(server.url, await server.otherWorkspaceKey())
+  const strange = (await other.beta.vaults.create({ display_name: 'theirs' })).id
+  const [, mine = ''] = ids
+  for (const [vault_ids, refusal] of [
+    [[mine, mine], /400 .*vault_ids\.1: \S+ is there twice/],
+    [[mine, ids[0] ?? ''], /400 .*vault_ids\.1: \S+ is archived/],
+    [[strange], /404 .*vault_ids\.0: vault \S+ does not exist/],
+    [Array.from({ length: 51 }, (_, n) => `vlt_${n}`), /400 .*vault_ids: /],
+  ] as const) {
+    await expect(create({ vault_ids: [...vault_ids] })).rejects.toThrow(refusal)
+  }
 })
 
 test('the agent is pinned: latest, or the version that is named', async () => {
@@ -156,7 +179,6 @@ test('a deleted session is gone', async () => {
 
 const unsupported: [string, Partial<Params>, RegExp][] = [
   ['resources', { resources: [{ type: 'file', file_id: 'file_1' }] }, /resources: /],
-  ['vaults', { vault_ids: ['vlt_1'] }, /vault_ids: /],
   [
     'outcomes',
     { initial_events: [{ type: 'user.define_outcome', description: 'd', rubric: { type: 'text', content: 'r' } }] },

@@ -1,7 +1,6 @@
 /** Parts of the wire profile that have no routes here: a caller learns that the part is missing, not that the address is wrong. */
 
 const parts: readonly (readonly [RegExp, string])[] = [
-  [/^\/v1\/vaults(\/|$)/, 'vaults'],
   [/^\/v1\/files(\/|$)/, 'files'],
   [/^\/v1\/skills(\/|$)/, 'skills'],
   [/^\/v1\/memory_stores(\/|$)/, 'memory stores'],

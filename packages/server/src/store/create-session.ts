@@ -10,6 +10,7 @@ import { freshTurn } from '../domain/turn/turn-state.ts'
 import { acceptInto } from './accept-events.ts'
 import { getAgent } from './agents.ts'
 import { getEnvironment } from './environments.ts'
+import { checkVaults } from './check-vaults.ts'
 import { enterGroup } from './session-groups.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
@@ -35,6 +36,8 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
   if (environment.archived_at !== null) {
     throw invalid('environment_id', `${environment.id} is archived`, 'environment_archived')
   }
+  const vaultIds = body.vault_ids ?? []
+  await checkVaults(db, workspaceId, vaultIds)
   const name = body.berth?.sandbox ?? null
   const { config } = parseEnvironmentBody(environment.body)
   const place = { workspaceId, sessionId: args.id, environmentId: environment.id, environment: config, name }
@@ -59,6 +62,7 @@ export async function createSession(db: Db, args: CreateSessionArgs): Promise<Co
       created_at: args.now,
       updated_at: args.now,
       idle_since: null,
+      vault_ids: JSON.stringify(vaultIds),
       thread_id: args.threadId,
       sdk_session_id: randomUUID(),
       name_inside: args.id,

@@ -1,8 +1,10 @@
 /** Hands the next input to the sandbox's runner, together with whatever the runner must know first. */
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { SessionConfig } from '@berth/protocol'
-import { sessionEvent } from '@berth/protocol/api/event'
+import { type SessionError, sessionEvent } from '@berth/protocol/api/event'
 import { z } from 'zod'
+import { newId } from '../domain/ids.ts'
 import { dirsOf } from '../domain/session-dirs.ts'
 import { toModelContent } from '../domain/model-content.ts'
 import { type FilesState, findFilesState } from './files-state.ts'
@@ -24,6 +26,8 @@ export interface DeliverInputArgs {
   /** Of the sandbox's launch that this is about. */
   readonly nonce: string
   readonly config: Omit<SessionConfig, 'sdk_session_id' | 'resume'>
+  /** What the session lacks, without being kept from work by it: told once. */
+  readonly lacks: readonly SessionError[]
   readonly now: string
 }
 
@@ -43,7 +47,7 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
   if (log.turn.parked !== null) {
     if (pendingEventIds(log.turn).length > 0) return undefined
     const told = await settleCalls(db, log, args.config)
-    if (told === undefined) return handOver(db, log, head.event_id)
+    if (told === undefined) return handOver(db, log, head.event_id, args)
     head.uuid = randomUUID()
     head.continuation = JSON.stringify([{ type: 'text', text: told }])
     const { uuid, continuation } = head
@@ -63,16 +67,33 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
       ? [...note, ...toModelContent(event.content)]
       : [...(head.continuation === resumption ? note : []), ...blocks.parse(JSON.parse(head.continuation))]
   log.command({ type: 'input', uuid: head.uuid, content })
-  return handOver(db, log, head.event_id)
+  return handOver(db, log, head.event_id, args)
 }
 
 /** What was put into the outbox makes the input be inside. */
-async function handOver(db: Db, log: SessionLog, eventId: string): Promise<Committed> {
+async function handOver(
+  db: Db,
+  log: SessionLog,
+  eventId: string,
+  { lacks }: Pick<DeliverInputArgs, 'lacks'>,
+): Promise<Committed> {
   log.row.is_changed = 1
   if (log.row.status === 'idle') log.toRunning()
   await log.process(eventId)
+  await tellLacks(db, log, lacks)
   await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', eventId).execute()
   return log.save()
+}
+
+async function tellLacks(db: Db, log: SessionLog, lacks: readonly SessionError[]): Promise<void> {
+  if (lacks.length === 0) return
+  const errors = db.selectFrom('events').select('body').where('session_id', '=', log.row.id)
+  const rows = await errors.where('type', '=', 'session.error').execute()
+  const told = rows.map(({ body }) => sessionEvent.parse(JSON.parse(body)))
+  for (const error of lacks) {
+    if (told.some((event) => event.type === 'session.error' && isDeepStrictEqual(event.error, error))) continue
+    log.add({ id: newId('sevt'), type: 'session.error', error })
+  }
 }
 
 /** Told to the agent with the first input in a sandbox that is not, or not quite, the one it remembers. */

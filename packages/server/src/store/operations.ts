@@ -26,6 +26,9 @@ import { noteSandboxTime, listSandboxTime } from './sandbox-time.ts'
 import * as sandboxes from './sandboxes.ts'
 import * as sessions from './sessions.ts'
 import { tellResting } from './tell-resting.ts'
+import * as vaultCredentials from './vault-credentials.ts'
+import { bindVaultKey } from './vault-key.ts'
+import * as vaults from './vaults.ts'
 import * as warmSandboxes from './warm-sandboxes.ts'
 import * as workspaces from './workspaces.ts'
 
@@ -41,10 +44,13 @@ export const operations = {
   ...requests,
   ...sandboxes,
   ...sessions,
+  ...vaultCredentials,
+  ...vaults,
   ...warmSandboxes,
   ...workspaces,
   acceptEvents,
   archiveSession,
+  bindVaultKey,
   commitCheckpoint,
   commitReports,
   noteSandboxTime,

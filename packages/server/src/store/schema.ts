@@ -43,6 +43,31 @@ export interface Database {
     updated_at: string
     archived_at: string | null
   }
+  vaults: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    display_name: string
+    metadata: string
+    created_at: string
+    updated_at: string
+    archived_at: string | null
+  }
+  vault_credentials: {
+    ord: Generated<number>
+    id: string
+    workspace_id: string
+    vault_id: string
+    display_name: string | null
+    metadata: string
+    auth: string
+    slot: string
+    version: number
+    sealed: string | null
+    created_at: string
+    updated_at: string
+    archived_at: string | null
+  }
   sandboxes: {
     id: string
     workspace_id: string
@@ -96,6 +121,7 @@ export interface Database {
     usage: string
     group_id: string
     sandbox_name: string | null
+    vault_ids: string
     uid: number
     subdir: string
     budget: string | null
