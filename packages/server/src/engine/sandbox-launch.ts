@@ -10,6 +10,7 @@ import { toGatewayBudget } from '../domain/budget.ts'
 import type { ActorDeps } from './deps.ts'
 import type { HeldSandbox } from './held-sandbox.ts'
 import type { SandboxHost } from './sandbox-host.ts'
+import { hasOtherServers, toMcpRoute } from './mcp-route.ts'
 import { toEgressPolicy } from '../domain/networking.ts'
 import { egressCredential, egressSocket, environmentOf, modelSocket, toLimits } from './session-config.ts'
 import { Turnstile } from './turnstile.ts'
@@ -75,6 +76,15 @@ export class SandboxLaunch {
     }
   }
 
+  /** The session that lives there may have been changed: its ways follow. */
+  async follow(held: HeldSandbox, row: SessionRow): Promise<void> {
+    const before = held.sessions.get(row.id)
+    if (before === undefined) return this.enter(held, row)
+    if (!hasOtherServers(before, row)) return
+    if (held.ref !== undefined) await this.#route(held, held.ref, row)
+    held.sessions.set(row.id, row)
+  }
+
   /** The session lives in it no more. */
   async leave(held: HeldSandbox, sessionId: string): Promise<void> {
     held.sessions.delete(sessionId)
@@ -106,11 +116,15 @@ export class SandboxLaunch {
       policy: toEgressPolicy(environmentOf(row).networking),
       placeholders: [],
     }
-    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress })
+    const mcp = toMcpRoute(row, { runDir, uidBase })
+    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress, ...(mcp && { mcp }) })
   }
 
   /** With the budget as it is now: a change that comes meanwhile finds no route, and is made up for. */
-  async #openWay(sessionId: string, place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress'>): Promise<void> {
+  async #openWay(
+    sessionId: string,
+    place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress' | 'mcp'>,
+  ): Promise<void> {
     const { gateway, store } = this.#deps
     const before = await store.findSession({ sessionId })
     if (before === undefined) return
