@@ -39,7 +39,6 @@ async function expectRefused(call: () => Promise<unknown>, error: { status: numb
 
 const invalid = { status: 400, type: 'invalid_request_error' }
 const unsupported = { status: 501, type: 'api_error' }
-const toolset = { type: 'agent_toolset_20260401' }
 
 describe('a session that cannot be made', () => {
   test.each<[string, object, RegExp]>([
