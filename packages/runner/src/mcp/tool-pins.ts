@@ -29,7 +29,9 @@ export class ToolPins {
 
   take({ tools, isCut }: ToolList): Taken {
     const taken = new Map<string, Tool>()
-    const faults: string[] = isCut ? [`has more than ${MAX_TOOLS} tools; the rest are left out`] : []
+    const faults: string[] = isCut
+      ? [`its list of tools has more than ${MAX_TOOLS}, or too many pages; the rest is left out`]
+      : []
     for (const said of tools) {
       const vetted = vetTool(said, this.#prefix)
       const fault = 'fault' in vetted ? vetted.fault : this.#faultOf(vetted, taken)

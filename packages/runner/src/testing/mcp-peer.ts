@@ -39,7 +39,11 @@ const call = z.object({ name: z.string(), arguments: z.record(z.string(), z.unkn
 export class McpPeer implements AsyncDisposable {
   readonly servers: Record<string, McpScript> = {}
   /** Every message of a client, with the server that it went to. */
-  readonly received: { readonly server: string; readonly message: McpMessage; readonly headers: IncomingHttpHeaders }[] = []
+  readonly received: {
+    readonly server: string
+    readonly message: McpMessage
+    readonly headers: IncomingHttpHeaders
+  }[] = []
   readonly #listening = new Map<string, Set<ServerResponse>>()
   readonly #http: Server
 
