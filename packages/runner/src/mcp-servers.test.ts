@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { bundleForTests } from './testing/bundle.ts'
 import { type Exchange, McpPeer, tool } from './testing/mcp-peer.ts'
+import { stdioProgram } from './testing/stdio-program.ts'
 import { TestSandbox, type TestSession } from './testing/sandbox.ts'
 
 const bundle = bundleForTests()
@@ -287,27 +288,6 @@ test('what a call brings is bounded, and a call ends with its turn', async () =>
   expect(sandbox.peer.faults).toEqual([])
 })
 
-/** A program that speaks MCP over its standard streams. */
-const program = `
-let rest = ''
-process.stdin.on('data', (chunk) => {
-  const lines = (rest + chunk).split('\\n')
-  rest = lines.pop()
-  for (const line of lines) {
-    const { id, method, params } = JSON.parse(line)
-    const answer = (result) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\\n')
-    const serverInfo = { name: 'files', version: '1' }
-    if (method === 'initialize') answer({ protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo })
-    const inputSchema = { type: 'object' }
-    if (method === 'tools/list') answer({ tools: ['whoami', 'drop'].map((name) => ({ name, inputSchema })) })
-    const text = 'uid ' + process.getuid() + ' in ' + process.env.PLACE + ' calls ' + params?.name
-    if (method === 'tools/call') {
-      require('node:fs').appendFileSync('calls', 'called\\n')
-      answer({ content: [{ type: 'text', text }] })
-    }
-  }
-})`
-
 test('a server of the sandbox runs as the session does, behind the same gate', async () => {
   await using sandbox = await TestSandbox.start(bundle)
   const local = (name: string, file: string): Server => ({
@@ -321,7 +301,7 @@ test('a server of the sandbox runs as the session does, behind the same gate', a
   })
   const session = sandbox.session({ mcp_servers: [local('files', 'server.cjs'), local('broken', 'absent.cjs')] })
   const { uid, cwd } = session.config
-  writeFileSync(join(cwd, 'server.cjs'), program)
+  writeFileSync(join(cwd, 'server.cjs'), stdioProgram)
   session.open()
   session.say('::tool mcp__files__whoami {}', '::next', '::text ok')
   const { tool_use_id, policy } = await session.report('tool_call')

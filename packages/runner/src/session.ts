@@ -1,7 +1,6 @@
 import type { SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
 import type { Command, SessionConfig } from '@berth/protocol/link'
 import { setImmediate as afterMessages } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
 import { Answers } from './answers.ts'
 import { callsOf } from './calls-of.ts'
 import type { CliLaunch } from './cli-process.ts'
@@ -13,6 +12,7 @@ import { runHeldCalls } from './held-calls.ts'
 import { ModelRequests } from './model-requests.ts'
 import { LazyRemotes } from './mcp/lazy-remotes.ts'
 import { makeOwnDirs } from './own-dirs.ts'
+import { sameLife } from './same-life.ts'
 import type { SessionLink } from './session-link.ts'
 import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
 import { userMessage } from './user-message.ts'
@@ -299,8 +299,3 @@ export class Session implements AsyncDisposable {
 }
 
 const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const
-
-/** Whether a CLI started with the one config serves the other. Whether it was to resume matters only when it started. */
-function sameLife(one: SessionConfig | undefined, other: SessionConfig): boolean {
-  return one !== undefined && isDeepStrictEqual({ ...one, resume: true }, { ...other, resume: true })
-}

@@ -15,7 +15,7 @@ export interface Exchange {
   readonly headers: IncomingHttpHeaders
   readonly response: ServerResponse
   /** Answers with a result, as JSON. */
-  result(result: unknown): void
+  readonly result: (result: unknown) => void
 }
 
 /** One server: what it answers in its own way. Everything else it does as one should. */
