@@ -50,7 +50,7 @@ export async function runHeldCalls(options: HeldCallsOptions, stop: AbortSignal)
 
 async function makeRemote(
   call: RemoteCall,
-  { begins, onResult }: { begins(signal: AbortSignal): Promise<void>; onResult(message: object): void },
+  { begins, onResult }: { begins: (signal: AbortSignal) => Promise<void>; onResult: (message: object) => void },
   stop: AbortSignal,
 ): Promise<void> {
   try {

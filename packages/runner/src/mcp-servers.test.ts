@@ -285,6 +285,7 @@ test('what a call brings is bounded, and a call ends with its turn', async () =>
   session.send({ type: 'interrupt' })
   await session.idle(2)
   await expect.poll(() => open.size, { timeout: 10_000 }).toBe(0)
+  expect(peer.of('notifications/cancelled')).toHaveLength(1)
   expect(sandbox.peer.faults).toEqual([])
 })
 

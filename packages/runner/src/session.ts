@@ -87,8 +87,10 @@ export class Session implements AsyncDisposable {
           this.#unfollow()
           restoreTranscript(command, command, this.#launch.sameUid)
         })
-      case 'input':
-        return this.#acceptInput(command)
+      case 'input': {
+        const remotes = this.#remotes.turn()
+        return this.#then('input', () => this.#input(command, remotes))
+      }
       case 'run_calls':
         this.#calls = new AbortController()
         return this.#then('run_calls', () => this.#runCalls(command, this.#calls.signal))
@@ -145,11 +147,6 @@ export class Session implements AsyncDisposable {
         this.#link.report({ type: 'refused', command, detail })
       },
     )
-  }
-
-  #acceptInput(command: Command & { type: 'input' }): void {
-    const remotes = this.#remotes.turn()
-    this.#then('input', () => this.#input(command, remotes))
   }
 
   async #input(command: Command & { type: 'input' }, remotes: () => Promise<void>): Promise<void> {

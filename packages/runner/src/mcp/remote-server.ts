@@ -4,6 +4,7 @@ import { ErrorCode, McpError, ToolListChangedNotificationSchema } from '@modelco
 import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { inLimitedTime } from './limited-time.ts'
 import { printable, RemoteFailure } from './remote-failure.ts'
 import { SocketFetch } from './socket-fetch.ts'
 import { readToolList } from './tool-list.ts'
@@ -16,6 +17,7 @@ const CONNECT_MS = 15_000
 const CALL_MS = 600_000
 /** A server that changes its tools all the time is asked for them this often. */
 const LIST_AGAIN_MS = 5_000
+const CLOSED: number = ErrorCode.ConnectionClosed
 const RECONNECTION = {
   initialReconnectionDelay: 1_000,
   maxReconnectionDelay: 60_000,
@@ -52,7 +54,7 @@ export class RemoteServer implements AsyncDisposable {
   #tools: readonly Tool[] = []
   #connection: Connection | undefined
   #connecting: Promise<Connection> | undefined
-  #listing: Promise<void> | undefined
+  #isListing = false
   /** The server has said that its tools are others now. */
   #isStale = false
   readonly #disposed = new AbortController()
@@ -107,12 +109,17 @@ export class RemoteServer implements AsyncDisposable {
   async #ask(connection: Connection, params: Asked, signal: AbortSignal): Promise<CallToolResult> {
     connection.calls += 1
     try {
-      const limits = { signal, timeout: CALL_MS, maxTotalTimeout: CALL_MS }
-      return vetResult(await connection.client.request({ method: 'tools/call', params }, z.unknown(), limits))
+      const said = await inLimitedTime(signal, CALL_MS, (within) =>
+        connection.client.request({ method: 'tools/call', params }, z.unknown(), {
+          signal: within,
+          timeout: CALL_MS * 2,
+        }),
+      )
+      return vetResult(said)
     } catch (error) {
       signal.throwIfAborted()
       const { name, onFailure } = this.#options
-      if (error instanceof McpError && error.code !== ErrorCode.ConnectionClosed) {
+      if (error instanceof McpError && error.code !== CLOSED) {
         return errorResult(`The MCP server ${name} did not carry out the call: ${printable(error.message)}`)
       }
       // The next call finds out whether it is there again. Others that are under way may come to their end.
@@ -136,14 +143,12 @@ export class RemoteServer implements AsyncDisposable {
     const { name, socketPath } = this.#options
     const client = new Client({ name: 'berth', version: '1' }, { capabilities: {} })
     const closing = new AbortController()
-    const late = AbortSignal.timeout(CONNECT_MS)
-    const signal = AbortSignal.any([this.#disposed.signal, closing.signal, late])
     const http = new SocketFetch(socketPath, (id) =>
       // For a request that has its answer it comes to nothing.
       transport.onmessage?.({
         jsonrpc: '2.0',
         id,
-        error: { code: ErrorCode.ConnectionClosed, message: 'the server ended its answer before the result' },
+        error: { code: CLOSED, message: 'the server ended its answer before the result' },
       }),
     )
     const transport = new StreamableHTTPClientTransport(new URL(`http://mcp.berth.internal/${name}`), {
@@ -156,18 +161,17 @@ export class RemoteServer implements AsyncDisposable {
     })
     const connection = { client, closing, calls: 0 }
     try {
-      await client.connect(transport, { signal, timeout: CONNECT_MS })
-      await this.#list(client, signal)
-      signal.throwIfAborted()
+      await inLimitedTime(this.#disposed.signal, CONNECT_MS, async (signal) => {
+        await client.connect(transport, { signal, timeout: CONNECT_MS * 2 })
+        await this.#list(client, signal)
+      })
+      this.#disposed.signal.throwIfAborted()
       client.setNotificationHandler(ToolListChangedNotificationSchema, () => this.#listSoon(connection))
-      client.onclose = () => this.#close(connection)
       this.#connection = connection
       return connection
     } catch (error) {
       closing.abort()
-      throw late.aborted
-        ? new RemoteFailure('connection', `did not answer within ${CONNECT_MS / 1_000} seconds`)
-        : asFailure(error)
+      throw asFailure(error)
     }
   }
 
@@ -180,18 +184,21 @@ export class RemoteServer implements AsyncDisposable {
 
   #listSoon(connection: Connection): void {
     this.#isStale = true
-    this.#listing ??= this.#listWhileStale(connection)
-      .catch((error: unknown) => {
-        if (!connection.closing.signal.aborted) this.#options.onFailure(asFailure(error))
-      })
-      .finally(() => (this.#listing = undefined))
+    if (!this.#isListing) void this.#listWhileStale(connection)
   }
 
-  async #listWhileStale({ client, closing }: Connection): Promise<void> {
-    while (this.#isStale) {
-      this.#isStale = false
-      await this.#list(client, AbortSignal.any([closing.signal, AbortSignal.timeout(CONNECT_MS)]))
-      await sleep(LIST_AGAIN_MS, undefined, { signal: closing.signal, ref: false })
+  async #listWhileStale({ client, closing: { signal } }: Connection): Promise<void> {
+    this.#isListing = true
+    try {
+      while (this.#isStale) {
+        this.#isStale = false
+        await inLimitedTime(signal, CONNECT_MS, (within) => this.#list(client, within))
+        await sleep(LIST_AGAIN_MS, undefined, { signal, ref: false })
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#options.onFailure(asFailure(error))
+    } finally {
+      this.#isListing = false
     }
   }
 

@@ -71,7 +71,7 @@ export class RemoteServers implements AsyncDisposable {
   async ready(signal: AbortSignal): Promise<void> {
     await Promise.all([...this.#kept.values()].map((kept) => this.#ready(kept, signal)))
     const late = AbortSignal.any([signal, AbortSignal.timeout(TELL_MS)])
-    await Promise.all([...this.#kept.values()].map(({ offered }) => offered?.settled(late)))
+    await Promise.all([...this.#kept.values()].map(async ({ offered }) => offered?.settled(late)))
   }
 
   /** Is the tool that the CLI calls by this name one of theirs? */
