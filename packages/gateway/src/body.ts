@@ -35,7 +35,7 @@ export interface HeldBody extends Disposable {
 }
 
 /** Reads the whole body. One that is too long is read on for a while, so that the client sees the refusal and not a broken pipe. */
-export async function readBody(request: IncomingMessage, budget: BodyBudget): Promise<HeldBody> {
+export async function readBody(request: IncomingMessage, budget: BodyBudget, limit = MAX_BODY): Promise<HeldBody> {
   const chunks: Buffer[] = []
   let seen = 0
   let held = 0
@@ -43,13 +43,13 @@ export async function readBody(request: IncomingMessage, budget: BodyBudget): Pr
     for await (const chunk of request) {
       if (!Buffer.isBuffer(chunk)) continue
       seen += chunk.length
-      if (seen > 2 * MAX_BODY) break
-      if (seen > MAX_BODY) continue
+      if (seen > 2 * limit) break
+      if (seen > limit) continue
       budget.take(chunk.length)
       held += chunk.length
       chunks.push(chunk)
     }
-    if (seen > MAX_BODY) throw new Refusal(413, 'The request is over 32 MiB')
+    if (seen > limit) throw new Refusal(413, `The request is over ${limit / 1024 / 1024} MiB`)
   } catch (error) {
     budget.give(held)
     throw error

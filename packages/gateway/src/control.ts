@@ -10,12 +10,13 @@ import {
   type UsageGroups,
   usageQuestion,
 } from '@berth/protocol/gateway'
-import { gatewayVault } from '@berth/protocol/gateway-vault'
+import { type CredentialValidation, gatewayVault } from '@berth/protocol/gateway-vault'
 import { z } from 'zod'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './egress/audit.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
+import { validateCredential, type ValidationParts } from './mcp/validate.ts'
 import { checkId, type Routes } from './routes.ts'
 import type { Vaults } from './vaults/vaults.ts'
 
@@ -27,6 +28,7 @@ export interface ControlParts {
   readonly accounts: Accounts
   readonly audit: Audit
   readonly vaults: Vaults
+  readonly validation: ValidationParts
   readonly logger: Logger
   readonly health: () => GatewayHealth
   readonly shutdown: () => void
@@ -34,7 +36,7 @@ export interface ControlParts {
 
 interface Answer {
   readonly status: number
-  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions
+  readonly body?: GatewayHealth | SessionUsage | UsageGroups | EgressDecisions | CredentialValidation
 }
 
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
@@ -101,8 +103,11 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
   if (vaultId !== undefined) {
     if (change === 'PUT') await parts.vaults.put(vaultId, await readBody(request, gatewayVault))
     else await parts.vaults.remove(vaultId)
+    await parts.validation.tokens.forgetOthers()
     return { status: 204 }
   }
+  const tried = /^POST \/vaults\/([^/?]+)\/credentials\/([^/?]+)\/validate$/.exec(call)
+  if (tried !== null) return { status: 200, body: await validate(parts, tried) }
   const [, verb, id, what = ''] = /^(GET|PUT|DELETE) \/sessions\/([^/?]+)(\/usage|\/budget)?$/.exec(call) ?? []
   if (id === undefined) throw new BerthError('not_found', 'The gateway has no such route')
   checkId(id)
@@ -133,6 +138,19 @@ async function listDecisions(audit: Audit, [, id = '', query]: RegExpExecArray):
   const page = egressQuery.safeParse(Object.fromEntries(new URLSearchParams(query)))
   if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
   return { session_id: id, decisions: await audit.list({ session_id: id, ...page.data }) }
+}
+
+async function validate(
+  parts: ControlParts,
+  [, vaultId = '', id = '']: RegExpExecArray,
+): Promise<CredentialValidation> {
+  const held = parts.vaults.find(vaultId, id)
+  if (held === undefined) throw new BerthError('not_found', `The gateway has no credential ${id} in vault ${vaultId}`)
+  const { credential } = held
+  if (credential.type === 'environment_variable') {
+    throw new BerthError('invalid_request', `credential ${id} is for no MCP server, where it could be tried`)
+  }
+  return await validateCredential(parts.validation, { ...held, credential })
 }
 
 async function usageOf({ routes, ledger, accounts }: ControlParts, id: string): Promise<SessionUsage> {

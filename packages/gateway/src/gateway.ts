@@ -13,6 +13,7 @@ import { fingerprint, type FixedConfig } from './fixed-config.ts'
 import { Ledger } from './ledger.ts'
 import { lockState } from './lock.ts'
 import type { Logger } from './logger.ts'
+import { openMcp } from './mcp/parts.ts'
 import { Routes } from './routes.ts'
 import { Sealing } from '@berth/protocol/sealing'
 import { Upstream } from './upstream.ts'
@@ -63,6 +64,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const audit = parts.use(await Audit.open(join(state, 'egress.db')))
   const sealing = options.vaultKey === undefined ? undefined : new Sealing(options.vaultKey)
   const vaults = await Vaults.open({ directory: join(state, 'vaults'), sealing, logger })
+  const egress = egressParts(options.egress, { audit, logger, now })
+  const bodies = new BodyBudget(BODY_BYTES)
+  const mcp = await openMcp(egress, { directory: join(state, 'oauth'), sealing, vaults, bodies })
+  parts.use(mcp.tokens)
   const session = {
     upstream,
     ledger,
@@ -72,30 +77,28 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     now,
     scrub: scrubber(options.upstream),
     newId: () => `req_berth_${randomUUID().replaceAll('-', '')}`,
-    bodies: new BodyBudget(BODY_BYTES),
+    bodies,
     admission: parts.use(new Admission()),
     concurrency: CONCURRENCY,
-    egress: egressParts(options.egress, { audit, logger, now }),
+    egress,
+    mcp,
   }
   const routes = await Routes.open({ directory: join(state, 'sessions'), session, logger, changed: idle })
   parts.defer(() => routes.drain(AbortSignal.timeout(DRAIN_MS)))
   idle(routes.size)
-  const health = (): GatewayHealth => ({
-    protocol: GATEWAY_PROTOCOL,
-    version: options.version,
-    pid: process.pid,
-    upstream: fingerprint(options),
-    sessions: routes.size,
-  })
   const control = controlSocket(state)
-  parts.use(
-    await Control.open(
-      { routes, ledger, accounts, audit, vaults, logger, health, shutdown: () => ended.resolve(undefined) },
-      control,
-    ),
-  )
+  const health = (): GatewayHealth => healthOf(options, routes.size)
+  const validation = { tokens: mcp.tokens, reach: mcp, version: options.version }
+  const shutdown = (): void => ended.resolve(undefined)
+  const asked = { routes, ledger, accounts, audit, vaults, validation, logger, health, shutdown }
+  parts.use(await Control.open(asked, control))
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+function healthOf(options: GatewayOptions, sessions: number): GatewayHealth {
+  const { version } = options
+  return { protocol: GATEWAY_PROTOCOL, version, pid: process.pid, upstream: fingerprint(options), sessions }
 }
 
 /** Takes the number of sessions; runs out when it has been 0 for `ms`. */

@@ -3,25 +3,36 @@ import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import type { EgressParts } from './egress/proxy.ts'
 import { EgressListener } from './egress/listener.ts'
+import { McpListener } from './mcp/listener.ts'
+import type { McpParts } from './mcp/requests.ts'
 import { SessionRequests, type SessionParts } from './session-requests.ts'
 import { SocketFile } from './socket-file.ts'
 
 export interface ListenerParts extends SessionParts {
   readonly egress: EgressParts
+  readonly mcp: McpParts
 }
 
-/** One session's sockets and the servers behind them: its way to the model and, where it has one, its way out. */
+/** The further sockets that a session has, as its route says. */
+interface Further {
+  readonly egress: EgressListener | undefined
+  readonly mcp: McpListener | undefined
+}
+
+/** One session's sockets and the servers behind them: its way to the model and, where it has them, its way out and to its MCP servers. */
 export class SessionListener implements AsyncDisposable {
   readonly requests: SessionRequests
   readonly #server: Server
   readonly #file: SocketFile
   readonly #egress: EgressListener | undefined
+  readonly #mcp: McpListener | undefined
 
-  private constructor(server: Server, requests: SessionRequests, file: SocketFile, egress: EgressListener | undefined) {
+  private constructor(server: Server, requests: SessionRequests, file: SocketFile, { egress, mcp }: Further) {
     this.#server = server
     this.requests = requests
     this.#file = file
     this.#egress = egress
+    this.#mcp = mcp
   }
 
   /**
@@ -32,17 +43,15 @@ export class SessionListener implements AsyncDisposable {
     const requests = new SessionRequests(parts, sessionId, route)
     const server = createStrictServer(requests)
     const fresh = parts.newId().slice(-6)
-    const egress =
-      route.egress === undefined
-        ? undefined
-        : await EgressListener.open(parts.egress, { sessionId, route: route.egress, fresh })
-    try {
-      const file = await SocketFile.listen(server, { path: route.socket_path, ownerUid: route.owner_uid, fresh })
-      return new SessionListener(server, requests, file, egress)
-    } catch (error) {
-      await egress?.[Symbol.asyncDispose]()
-      throw error
+    await using opened = new AsyncDisposableStack()
+    const { egress, mcp } = route
+    const further = {
+      egress: egress && opened.use(await EgressListener.open(parts.egress, { sessionId, route: egress, fresh })),
+      mcp: mcp && opened.use(await McpListener.open(parts.mcp, { sessionId, route: { ...route, mcp }, fresh })),
     }
+    const file = await SocketFile.listen(server, { path: route.socket_path, ownerUid: route.owner_uid, fresh })
+    opened.move()
+    return new SessionListener(server, requests, file, further)
   }
 
   /** Can it take this route without other sockets, and has nobody removed or replaced those it has? */
@@ -52,14 +61,18 @@ export class SessionListener implements AsyncDisposable {
       now.socket_path === route.socket_path &&
       now.owner_uid === route.owner_uid &&
       now.egress?.socket_path === route.egress?.socket_path &&
-      now.egress?.owner_uid === route.egress?.owner_uid
-    return isSame && (await this.#file.isThere()) && (this.#egress === undefined || (await this.#egress.isThere()))
+      now.egress?.owner_uid === route.egress?.owner_uid &&
+      now.mcp?.socket_path === route.mcp?.socket_path &&
+      now.mcp?.owner_uid === route.mcp?.owner_uid
+    const files = [this.#file, this.#egress, this.#mcp].filter((each) => each !== undefined)
+    return isSame && (await Promise.all(files.map((each) => each.isThere()))).every(Boolean)
   }
 
   /** Takes another route that it `serves`; model requests under way keep the old one, ways out that it does not allow are cut. */
   change(route: SessionRoute): void {
     this.requests.route = route
     if (route.egress !== undefined) this.#egress?.change(route.egress)
+    if (route.mcp !== undefined) this.#mcp?.change({ ...route, mcp: route.mcp })
   }
 
   /** Stops listening and waits for what is under way; when `signal` is aborted, cuts it. The sockets' files stay. */
@@ -68,7 +81,7 @@ export class SessionListener implements AsyncDisposable {
     const cut = () => this.requests.abort()
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
-    await Promise.all([this.requests.drain(), this.#egress?.drain(signal)])
+    await Promise.all([this.requests.drain(), this.#egress?.drain(signal), this.#mcp?.drain(signal)])
     signal.removeEventListener('abort', cut)
     this.#server.closeAllConnections()
   }
@@ -88,6 +101,7 @@ export class SessionListener implements AsyncDisposable {
   async #removeFiles(): Promise<void> {
     await this.#file.remove()
     await this.#egress?.removeFile()
+    await this.#mcp?.removeFile()
   }
 }
 

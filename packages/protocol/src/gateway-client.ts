@@ -18,7 +18,7 @@ import {
   usageQuestion,
   type UsageQuestion,
 } from './gateway.ts'
-import { gatewayVault, type GatewayVault } from './gateway-vault.ts'
+import { credentialValidation, type CredentialValidation, gatewayVault, type GatewayVault } from './gateway-vault.ts'
 
 /**
  * Every call makes one attempt on a connection of its own, so that a gateway restarting in between is noticed at once. All are
@@ -38,6 +38,8 @@ export interface GatewayClient {
   /** Holds for the next request of every session that has the vault. */
   putVault(vaultId: string, vault: GatewayVault, signal?: AbortSignal): Promise<void>
   removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
+  /** Tries an OAuth credential at its MCP server. `timeout` when that takes too long. */
+  validateCredential(vaultId: string, credentialId: string, signal?: AbortSignal): Promise<CredentialValidation>
   /** Resolves when it was told; it may take 10 s to end. */
   shutdown(signal?: AbortSignal): Promise<void>
 }
@@ -78,6 +80,10 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
     putVault: async (id, vault, signal) =>
       void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),
     removeVault: async (id, signal) => void (await call('DELETE', `/vaults/${encodeURIComponent(id)}`, { signal })),
+    validateCredential: async (vaultId, credentialId, signal) => {
+      const path = `/vaults/${encodeURIComponent(vaultId)}/credentials/${encodeURIComponent(credentialId)}/validate`
+      return credentialValidation.parse(await call('POST', path, { signal }))
+    },
     shutdown: async (signal) => void (await call('POST', '/shutdown', { signal })),
   }
 }

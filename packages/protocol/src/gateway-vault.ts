@@ -70,6 +70,30 @@ export const gatewayVault = z.strictObject({
 })
 export type GatewayVault = z.infer<typeof gatewayVault>
 
+/** What a server has answered, without anything secret; `body` may be cut. */
+const seenResponse = z.object({
+  status: z.int(),
+  body: z.string(),
+  body_truncated: z.boolean().default(false),
+  content_type: z.string().default(''),
+})
+
+/** What came of trying an OAuth credential at its MCP server. */
+export const credentialValidation = z.object({
+  status: z.enum(['valid', 'invalid', 'unknown']),
+  has_refresh_token: z.boolean(),
+  /** The step that failed; null: none did. */
+  mcp_probe: z.object({ method: z.string(), http_response: seenResponse.nullable() }).nullable(),
+  /** null: none was tried. */
+  refresh: z
+    .object({
+      status: z.enum(['succeeded', 'failed', 'connect_error', 'no_refresh_token']),
+      http_response: seenResponse.nullable(),
+    })
+    .nullable(),
+})
+export type CredentialValidation = z.infer<typeof credentialValidation>
+
 /** What a credential's secrets are sealed for: moved to another workspace, vault or credential, or put back in an older version, they do not open. */
 export function sealingContext(place: {
   readonly workspaceId: string

@@ -10,6 +10,7 @@
  *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
  *   PUT    /vaults/{id}                GatewayVault → 204   holds for the next request of every session that has it; idempotent
  *   DELETE /vaults/{id}                → 204                idempotent
+ *   POST   /vaults/{id}/credentials/{cid}/validate → CredentialValidation   `not_found` for one that it does not have
  *   GET    /authority                  → Authority         the certificate of the authority that the gateway ends TLS with
  *   POST   /shutdown                   → 202                stop listening, let running requests end (at most 10 s), exit 0
  */
@@ -161,6 +162,7 @@ export const egressReasons = [
   'unresolved',
   'address',
   'server_name',
+  'certificate',
   'limit',
   'internal',
 ] as const
@@ -171,8 +173,8 @@ export const egressDecision = z.object({
   /** Grows with every decision of the gateway. */
   id: z.int(),
   at: z.string(),
-  /** `connect`: a tunnel; `http`: a request that the gateway reads. */
-  protocol: z.enum(['connect', 'http']),
+  /** `connect`: a tunnel; `http`: a request that the gateway reads; `mcp`: one to a remote MCP server. */
+  protocol: z.enum(['connect', 'http', 'mcp']),
   /** As asked for; null where that was no host. */
   host: z.string().nullable(),
   port: z.int().nullable(),

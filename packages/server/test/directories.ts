@@ -18,6 +18,7 @@ export const noGateway: GatewayClient = {
   setBudget: nothing,
   putVault: nothing,
   removeVault: nothing,
+  validateCredential: () => Promise.reject(new Error('none')),
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
   egress: () => Promise.resolve([]),

@@ -1,9 +1,12 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isIP } from 'node:net'
 import { BerthError } from '@berth/protocol/error'
 import type { Logger } from '../logger.ts'
 import { addressRule, openedNetworks } from './addresses.ts'
 import type { Audit } from './audit.ts'
+import { openTrust, type Trust } from './dial-tls.ts'
 import type { EgressParts } from './proxy.ts'
 import { openResolver } from './resolver.ts'
 
@@ -13,10 +16,13 @@ export interface EgressConfig {
   readonly dnsServers: readonly string[]
   /** Private networks that sandboxes may reach by the names of hosts. */
   readonly openedNetworks: readonly string[]
+  /** Certificates (PEM) of authorities of hosts, beside those that the machine knows. */
+  readonly authorities: string | undefined
 }
 
 const DNS = 'BERTH_EGRESS_DNS'
 const NETWORKS = 'BERTH_EGRESS_NETWORKS'
+const CA_FILE = 'BERTH_EGRESS_CA_FILE'
 
 /** Throws `invalid_request` naming the variable. */
 export function readEgressConfig(env: Readonly<Record<string, string | undefined>>): EgressConfig {
@@ -38,7 +44,19 @@ export function readEgressConfig(env: Readonly<Record<string, string | undefined
       cause,
     })
   }
-  return { dnsServers, openedNetworks: networks }
+  return { dnsServers, openedNetworks: networks, authorities: readAuthorities(env[CA_FILE] ?? '') }
+}
+
+function readAuthorities(path: string): string | undefined {
+  if (path === '') return undefined
+  try {
+    const text = readFileSync(path, 'utf8')
+    // Reads the first alone, and throws for anything else.
+    if (new X509Certificate(text).ca) return text
+  } catch (cause) {
+    throw new BerthError('invalid_request', `${CA_FILE}: the file must hold certificates in PEM`, { cause })
+  }
+  throw new BerthError('invalid_request', `${CA_FILE}: its first certificate is not that of an authority`)
 }
 
 interface Given {
@@ -47,12 +65,14 @@ interface Given {
   readonly now: () => Date
 }
 
-export function egressParts(config: EgressConfig, given: Given): EgressParts {
+export function egressParts(config: EgressConfig, given: Given): EgressParts & { readonly trust: () => Trust } {
   const own = (): string[] =>
     Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address))
+  let trust: Trust | undefined
   return {
     ...given,
     resolver: openResolver(config.dnsServers),
+    trust: () => (trust ??= openTrust(config.authorities)),
     mayDial: addressRule({ opened: config.openedNetworks, own }),
   }
 }

@@ -22,6 +22,12 @@ export function compilePolicy(policy: EgressPolicy): Rule {
   return policy.type === 'limited' ? onlyTo(policy.hosts) : toAnyHost
 }
 
+/** The same for servers of which host and port are named: the hosts alone decide. */
+export function hostRule(policy: EgressPolicy): Rule {
+  const rule = compilePolicy(policy)
+  return ({ host }) => rule({ host, port: 443 })
+}
+
 function onlyTo(hosts: readonly string[]): Rule {
   const exact = new Set(hosts.filter((pattern) => !pattern.startsWith('*.')))
   const suffixes = new Set(hosts.filter((pattern) => pattern.startsWith('*.')).map((pattern) => pattern.slice(2)))

@@ -1,10 +1,10 @@
 import { timingSafeEqual } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
-import type { EgressReason, EgressRoute } from '@berth/protocol/gateway'
+import type { EgressDecision, EgressPolicy, EgressReason } from '@berth/protocol/gateway'
 import type { AddressRule } from './addresses.ts'
 import type { Audit } from './audit.ts'
-import { compilePolicy, type Rule, type Target } from './policy.ts'
+import { compilePolicy, hostRule, type Rule, type Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
 import type { HostResolver } from './resolver.ts'
 
@@ -16,9 +16,18 @@ export interface WayOutParts {
 }
 
 export interface Asked {
-  readonly protocol: 'connect' | 'http'
+  readonly protocol: EgressDecision['protocol']
   /** Undefined: what was asked for is no host. */
   readonly target: Target | undefined
+}
+
+/** On which a session leaves. */
+export interface Terms {
+  readonly policy: EgressPolicy
+  /** Absent: no password is good. */
+  readonly credential?: string
+  /** Absent: those of the web. `named`: whoever wrote the policy has named the ports, too. */
+  readonly ports?: 'named'
 }
 
 const DIAL_MS = 10_000
@@ -29,18 +38,18 @@ export class WayOut {
   readonly #parts: WayOutParts
   readonly #sessionId: string
   #rule: Rule
-  #credential: Buffer
+  #credential: Buffer | undefined
 
-  constructor(parts: WayOutParts, sessionId: string, route: EgressRoute) {
+  constructor(parts: WayOutParts, sessionId: string, terms: Terms) {
     this.#parts = parts
     this.#sessionId = sessionId
-    this.#rule = compilePolicy(route.policy)
-    this.#credential = Buffer.from(route.credential)
+    this.#rule = ruleOf(terms)
+    this.#credential = credentialOf(terms)
   }
 
-  change(route: EgressRoute): void {
-    this.#rule = compilePolicy(route.policy)
-    this.#credential = Buffer.from(route.credential)
+  change(terms: Terms): void {
+    this.#rule = ruleOf(terms)
+    this.#credential = credentialOf(terms)
   }
 
   /** Does the policy, as it is now, let the session go there? */
@@ -54,7 +63,8 @@ export class WayOut {
     if (scheme?.toLowerCase() !== 'basic') return false
     const text = Buffer.from(encoded, 'base64').toString('latin1')
     const given = Buffer.from(text.slice(text.indexOf(':') + 1), 'latin1')
-    return given.length === this.#credential.length && timingSafeEqual(given, this.#credential)
+    const credential = this.#credential
+    return credential !== undefined && given.length === credential.length && timingSafeEqual(given, credential)
   }
 
   /**
@@ -68,17 +78,7 @@ export class WayOut {
       const why = verdict.reason === 'host' ? 'is not among the allowed hosts' : 'is a port that is not allowed'
       throw await this.refuse({ protocol, target }, new EgressRefusal(403, verdict.reason, `${where} ${why}`))
     }
-    const addresses = await this.#parts.resolver.resolve(target.host).catch(() => [])
-    if (addresses.length === 0) {
-      throw await this.refuse(
-        { protocol, target },
-        new EgressRefusal(502, 'unresolved', `${where}: no address is known`),
-      )
-    }
-    if (!addresses.every((address) => this.#parts.mayDial(address))) {
-      const refusal = new EgressRefusal(403, 'address', `${where} leads to an address that is not public`)
-      throw await this.refuse({ protocol, target }, refusal)
-    }
+    const addresses = await this.#vetted({ protocol, target })
     await this.#record({ protocol, target }, 'allow', 'allowed')
     return addresses
   }
@@ -92,6 +92,14 @@ export class WayOut {
     return refusal
   }
 
+  async #vetted(asked: Asked & { readonly target: Target }): Promise<string[]> {
+    try {
+      return await vettedAddresses(this.#parts, asked.target)
+    } catch (error) {
+      throw error instanceof EgressRefusal ? await this.refuse(asked, error) : error
+    }
+  }
+
   async #record({ protocol, target }: Asked, decision: 'allow' | 'deny', reason: EgressReason): Promise<void> {
     await this.#parts.audit.write({
       session_id: this.#sessionId,
@@ -103,6 +111,26 @@ export class WayOut {
       reason,
     })
   }
+}
+
+function ruleOf({ policy, ports }: Terms): Rule {
+  return ports === 'named' ? hostRule(policy) : compilePolicy(policy)
+}
+
+function credentialOf({ credential }: Terms): Buffer | undefined {
+  return credential === undefined ? undefined : Buffer.from(credential)
+}
+
+/** Addresses of the target, all of one look-up, all of which may be dialled. Throws an `EgressRefusal`. */
+export async function vettedAddresses(
+  { resolver, mayDial }: Pick<WayOutParts, 'resolver' | 'mayDial'>,
+  target: Target,
+): Promise<string[]> {
+  const where = `${target.host}:${target.port}`
+  const addresses = await resolver.resolve(target.host).catch(() => [])
+  if (addresses.length === 0) throw new EgressRefusal(502, 'unresolved', `${where}: no address is known`)
+  if (addresses.every((address) => mayDial(address))) return addresses
+  throw new EgressRefusal(403, 'address', `${where} leads to an address that is not public`)
 }
 
 /** Connects to the first of these addresses that answers. Throws a 502. */
