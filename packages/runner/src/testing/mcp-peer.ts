@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { chmodSync } from 'node:fs'
 import { z } from 'zod'
 
@@ -47,14 +48,22 @@ export class McpPeer implements AsyncDisposable {
   readonly #listening = new Map<string, Set<ServerResponse>>()
   readonly #http: Server
 
-  private constructor() {
-    this.#http = createServer((request, response) => void this.#serve(request, response))
+  private constructor(http: Server) {
+    this.#http = http
+    http.on('request', (request, response) => void this.#serve(request, response))
   }
 
   static async listen(path: string): Promise<McpPeer> {
-    const peer = new McpPeer()
+    const peer = new McpPeer(createServer())
     await new Promise<void>((resolve) => peer.#http.listen(path, resolve))
     chmodSync(path, 0o777)
+    return peer
+  }
+
+  /** The same as hosts of the web. */
+  static async listenTls(certificate: { key: string; cert: string }, host: string): Promise<McpPeer> {
+    const peer = new McpPeer(createTlsServer(certificate))
+    await new Promise<void>((resolve) => peer.#http.listen(443, host, resolve))
     return peer
   }
 
