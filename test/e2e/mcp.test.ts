@@ -178,10 +178,13 @@ test('a session that begins in a warm sandbox has the tools in its first turn', 
     berth: { warm_pool: { size: 1, agent } },
   }
   const { id: environment_id } = await berth.createEnvironment({ config })
-  await untilWarm(berth, environment_id, { size: 1 })
+  const [waiting = ''] = await untilWarm(berth, environment_id, { size: 1 })
+  const sandbox = await SessionSandbox.named(berth.traces, waiting)
+  const { pid } = await sandbox.cli()
   const { id } = await berth.createSession({ agent, environment_id })
   const turn = await berth.runTurn(id, ['Warm', tool(cli('search')), '::next', '::text {{result}}'], patient())
   expect(messagesOf(turn)[0]).toContain('search got')
   expect(ofType(turn, 'session.error')).toEqual([])
+  expect((await sandbox.cli()).pid).toBe(pid)
   await endPool(berth, environment_id)
 })

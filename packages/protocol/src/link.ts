@@ -179,8 +179,8 @@ export const report = z.discriminatedUnion('type', [
    */
   z.object({ type: z.literal('transcript'), path: z.string(), start: seq, length: seq, text: z.string() }),
   /**
-   * A remote MCP server is not there, or not as it was. Nothing waits for it. `server`: its name on the link. Once per server and turn, of
-   * each kind.
+   * A remote MCP server is not there, or not as it was. Nothing waits for it. `server`: its name on the link. Once per server and turn;
+   * of what is found in its list of tools (`tools`), a few times.
    */
   z.object({
     type: z.literal('mcp_failure'),

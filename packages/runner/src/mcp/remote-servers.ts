@@ -5,7 +5,7 @@ import type { SessionLink } from '../session-link.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { policyOf } from '../tool-policies.ts'
 import { OfferedServer } from './offered-server.ts'
-import { RemoteFailure } from './remote-failure.ts'
+import { type FailureKind, RemoteFailure } from './remote-failure.ts'
 import { RemoteServer } from './remote-server.ts'
 
 /** How long a turn waits for a server, and for one that was not there the last time. It goes on without it, and the server may join later. */
@@ -13,6 +13,9 @@ const FIRST_MS = 15_000
 const AGAIN_MS = 3_000
 /** How long it waits for a CLI to ask for tools that have changed. */
 const TELL_MS = 3_000
+
+/** Reports of a server in one turn. What is found in its lists is told once in its life. */
+const MAX_TOLD: Readonly<Record<FailureKind, number>> = { connection: 1, authentication: 1, tools: 5 }
 
 type Remote = SessionConfig['mcp_servers'][number] & { type: 'remote' }
 
@@ -23,8 +26,8 @@ interface Kept {
   offered: OfferedServer | undefined
   /** It was not there when it was last looked for. */
   isMissing: boolean
-  /** What was reported of it in this turn. */
-  readonly told: Set<string>
+  /** How often each kind of failure was reported of it in this turn. */
+  readonly told: Map<FailureKind, number>
 }
 
 /** The remote MCP servers of a session. What was seen of a server's tools holds as long as this does, whatever CLIs come and go. */
@@ -98,7 +101,7 @@ export class RemoteServers implements AsyncDisposable {
       name,
       offered: undefined,
       isMissing: false,
-      told: new Set(),
+      told: new Map(),
       server: new RemoteServer({
         name,
         socketPath: mcp_socket ?? '/nowhere/mcp.sock',
@@ -131,8 +134,9 @@ export class RemoteServers implements AsyncDisposable {
   }
 
   #tell({ name, told }: Kept, { kind, message }: RemoteFailure): void {
-    if (told.has(kind)) return
-    told.add(kind)
+    const before = told.get(kind) ?? 0
+    if (before >= MAX_TOLD[kind]) return
+    told.set(kind, before + 1)
     this.#report({ type: 'mcp_failure', server: name, kind, detail: message })
   }
 }

@@ -69,6 +69,8 @@ export async function deliverInput(db: Db, args: DeliverInputArgs): Promise<Comm
 /** What was put into the outbox makes the input be inside. */
 async function handOver(db: Db, log: SessionLog, eventId: string): Promise<Committed> {
   log.row.is_changed = 1
+  // What is missing is told anew.
+  log.turn = { ...log.turn, mcpFailures: [] }
   if (log.row.status === 'idle') log.toRunning()
   await log.process(eventId)
   await db.updateTable('inputs').set({ state: 'delivered' }).where('event_id', '=', eventId).execute()

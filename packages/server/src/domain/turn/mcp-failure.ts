@@ -26,9 +26,12 @@ export function failLocal(log: TurnLog, message: Extract<SystemMessage, { subtyp
 }
 
 function tell(log: TurnLog, { name, kind, why }: { name: string; kind: Kind; why: string }): void {
-  const key = `${kind} ${name}`
-  if (log.turn.mcpFailures.includes(key)) return
-  log.turn.mcpFailures.push(key)
+  // What was found in a list of tools is always news.
+  if (kind !== 'tools') {
+    const key = `${kind} ${name}`
+    if (log.turn.mcpFailures.includes(key)) return
+    log.turn.mcpFailures.push(key)
+  }
   const message = `MCP server ${name}: ${why}`.slice(0, 2_000)
   const error = { mcp_server_name: name, message, retry_status: { type: 'retrying' as const } }
   switch (kind) {
