@@ -24,6 +24,7 @@ interface PassingOn {
 export async function passOn(incoming: IncomingMessage, response: ServerResponse, given: PassingOn): Promise<void> {
   const { secrets, limits, host } = given
   const status = incoming.statusCode ?? 0
+  if (status < 200 || status > 599) throw noConnection(`${host} has answered with a status that is none`)
   if (status >= 300 && status < 400) throw noConnection(`${host} redirects (${status}), which is not followed`)
   if (!isPlain(incoming)) throw noConnection(`${host} has answered in an encoding that was not asked for`)
   const isStream = /^text\/event-stream(?:\s*;|\s*$)/i.test(incoming.headers['content-type'] ?? '')

@@ -24,7 +24,7 @@ const REST_MS = 30_000
 
 interface Failure {
   readonly place: InForce
-  readonly until: number
+  readonly at: number
   readonly why: string
 }
 
@@ -54,7 +54,7 @@ export class BearerTokens implements AsyncDisposable {
   async tokenFor(held: Held<McpCredential>): Promise<string> {
     const { credential } = held
     if (credential.type === 'static_bearer') {
-      return sendable(this.#open(() => this.#parts.vaults.openBearer({ ...held, credential })))
+      return sendable(this.#open(held, () => this.#parts.vaults.openBearer({ ...held, credential })))
     }
     const oauth = { ...held, credential }
     const before = this.current(oauth)
@@ -83,7 +83,7 @@ export class BearerTokens implements AsyncDisposable {
   asItIs(held: Held<McpCredential>): { readonly token: string; readonly secrets: readonly (string | null)[] } {
     const { credential } = held
     if (credential.type === 'static_bearer') {
-      const token = sendable(this.#open(() => this.#parts.vaults.openBearer({ ...held, credential })))
+      const token = sendable(this.#open(held, () => this.#parts.vaults.openBearer({ ...held, credential })))
       return { token, secrets: [token] }
     }
     const { access_token, refresh_token, client_secret } = this.current({ ...held, credential })
@@ -92,7 +92,7 @@ export class BearerTokens implements AsyncDisposable {
 
   /** Secrets of the credential as they are now. Throws an `authentication` refusal when they do not open. */
   current(held: HeldOauth): OauthSecrets {
-    const pushed = this.#open(() => this.#parts.vaults.openOauth(held))
+    const pushed = this.#open(held, () => this.#parts.vaults.openOauth(held))
     const pushedTokens = { ...pushed, expires_at: held.credential.expires_at, renewed_at: undefined }
     const renewed = this.#parts.renewed?.get(held)
     return renewed === undefined ? pushedTokens : { ...pushed, ...renewed }
@@ -127,19 +127,26 @@ export class BearerTokens implements AsyncDisposable {
     return this.#parts.now().getTime()
   }
 
+  /** Not what lies ahead: then the clock has been put back. */
+  #isRecent(at: number): boolean {
+    const since = this.#now() - at
+    return since >= 0 && since < REST_MS
+  }
+
   /** Not one that was just given: if it is refused or has ended already, so would the next one. */
   #canRenew({ credential }: HeldOauth, { refresh_token, renewed_at }: OauthSecrets): boolean {
-    const isFresh = renewed_at !== undefined && this.#now() - Date.parse(renewed_at) < REST_MS
+    const isFresh = renewed_at !== undefined && this.#isRecent(Date.parse(renewed_at))
     return credential.refresh !== null && refresh_token !== null && !isFresh
   }
 
   /** Answers why it came to nothing. */
   async #renew(held: HeldOauth): Promise<string | undefined> {
     const failure = this.#failures.get(keyOf(held))
-    if (failure !== undefined && failure.until > this.#now()) return failure.why
+    if (failure !== undefined && this.#isRecent(failure.at)) return failure.why
     const refreshed = await this.refresh(held)
     if (refreshed === undefined) return 'the credential has no refresh token'
-    return refreshed.status === 'succeeded' ? undefined : refreshed.why
+    if (refreshed.status !== 'succeeded') return refreshed.why
+    return this.#isInForce(placeOf(held)) ? undefined : 'the credential has changed meanwhile'
   }
 
   async #begin(held: HeldOauth): Promise<Refreshed> {
@@ -151,8 +158,7 @@ export class BearerTokens implements AsyncDisposable {
     const refreshed = await refresh(this.#parts.reach, { terms, secrets, signal })
     if (refreshed.status !== 'succeeded') {
       this.#parts.logger.warn({ credential: id, why: refreshed.why }, 'a token could not be refreshed')
-      const until = this.#now() + REST_MS
-      this.#failures.set(keyOf(held), { place: placeOf(held), until, why: refreshed.why })
+      this.#failures.set(keyOf(held), { place: placeOf(held), at: this.#now(), why: refreshed.why })
       return refreshed
     }
     this.#failures.delete(keyOf(held))
@@ -176,11 +182,12 @@ export class BearerTokens implements AsyncDisposable {
     return this.#parts.vaults.find(vault_id, credential_id)?.credential.version === version
   }
 
-  #open<T>(open: () => T): T {
+  #open<T>(held: Held<McpCredential>, open: () => T): T {
     try {
       return open()
-    } catch (error) {
-      this.#parts.logger.warn({ err: error }, 'a credential does not open')
+    } catch {
+      // Without the error, which may quote what was opened.
+      this.#parts.logger.warn({ vault: held.vaultId, credential: held.credential.id }, 'a credential does not open')
       throw needsToken('the credential’s secret does not open')
     }
   }

@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { bearer } from '../fixture/mcp-credentials.ts'
-import { hostsAddress, json, type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { hostsAddress, json } from '../fixture/tls-hosts.ts'
 
 const names = ['mcp.test', 'loop.test', 'private.test', 'mixed.test', 'foreign.test', 'nowhere.test']
 const zone: Readonly<Record<string, readonly string[]>> = {
@@ -118,6 +119,8 @@ test.each([
   ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
   ['a bare line feed', 'HTTP/1.1 200 OK\nContent-Length: 0\n\n'],
   ['a large head', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`],
+  ['no status', 'HTTP/1.1 999 Fine\r\nContent-Length: 0\r\n\r\n'],
+  ['a status of an interim answer at most', 'HTTP/1.1 099 Fine\r\nContent-Length: 0\r\n\r\n'],
   ['a cut head', 'HTTP/1.1 200 OK\r\nContent-'],
 ])('%s is no answer', async (_name, bytes) => {
   world.hosts.answer('mcp.test', (response) => void response.socket?.end(bytes))

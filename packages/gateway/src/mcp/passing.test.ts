@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { json, type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { json } from '../fixture/tls-hosts.ts'
 import { raw, readAll } from '../fixture/sandbox-call.ts'
 
 let world: McpWorld

@@ -1,28 +1,35 @@
 import { access, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { McpCredential } from '@berth/protocol/gateway-vault'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { oauth, type OauthGiven } from '../fixture/mcp-credentials.ts'
-import { type HostAnswer, hostsAddress, json, type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type HostAnswer, hostsAddress, json } from '../fixture/tls-hosts.ts'
 
 let world: McpWorld
 /** Tokens that the MCP server takes. */
-let good: Set<string>
-beforeEach(async () => {
+const good = new Set<string>()
+beforeAll(async () => {
   const zone = (name: string) => [name === 'inside.test' ? '169.254.169.254' : hostsAddress]
   world = await openMcpWorld({ names: ['mcp.test', 'auth.test', 'inside.test'], zone })
-  good = new Set()
   world.hosts.answer('mcp.test', (response, received) => {
     const token = received.headers.authorization?.replace('Bearer ', '') ?? ''
     return json({ ok: true }, good.has(token) ? 200 : 401)(response, received)
   })
 })
-afterEach(() => world[Symbol.asyncDispose]())
+afterAll(() => world[Symbol.asyncDispose]())
+beforeEach(() => {
+  good.clear()
+  world.hosts.received.length = 0
+})
 
 const PAST = '2020-01-01T00:00:00Z'
 const put = (...credentials: McpCredential[]) => world.vaults.put('v1', { workspace_id: 'ws', credentials })
-const give = (given: Partial<OauthGiven> = {}, version = 1) =>
-  put(oauth({ sealing: world.sealing, version }, { url: serverUrl, access: 'access-one', ...given }))
+/** What was refreshed of one version is nothing to the next. */
+let version = 0
+const give = (given: Partial<OauthGiven> = {}) =>
+  put(oauth({ sealing: world.sealing, version: ++version }, { url: serverUrl, access: 'access-one', ...given }))
+const soon = () => new Date(world.parts.now().getTime() + 50_000).toISOString()
 const of = (host: string) => world.hosts.received.filter((received) => received.host === host)
 const forms = () => of('auth.test').map(({ body }) => Object.fromEntries(new URLSearchParams(body)))
 const sent = () => of('mcp.test').map(({ headers }) => headers.authorization)
@@ -46,7 +53,7 @@ function rotating(more: object = { expires_in: 3600 }): HostAnswer {
 describe('a token that is refreshed', () => {
   test('before it ends, once, and then kept until the next is due', async () => {
     await give({
-      expires_at: new Date(Date.now() + 50_000).toISOString(),
+      expires_at: soon(),
       terms: { scope: 'a b', resource: serverUrl },
     })
     world.hosts.answer('auth.test', rotating())
@@ -123,13 +130,13 @@ describe('what was refreshed', () => {
     expect(text).not.toMatch(/access-|refresh-/)
     // The owner has put in other tokens: those hold.
     good.add('access-new')
-    await give({ access: 'access-new' }, 2)
+    await give({ access: 'access-new' })
     expect(await post()).toMatchObject({ status: 200 })
     expect(sent().at(-1)).toBe('Bearer access-new')
     await world.parts.tokens.forgetOthers()
     await expect(access(file())).rejects.toThrow('ENOENT')
     world.hosts.answer('auth.test', rotating())
-    await give({ expires_at: PAST }, 3)
+    await give({ expires_at: PAST })
     await post()
     await access(file())
     await world.vaults.remove('v1')
@@ -180,11 +187,12 @@ describe('a refresh that fails', () => {
     world.advance(31_000)
     world.hosts.answer('auth.test', rotating())
     expect(await post()).toMatchObject({ status: 200 })
+    expect(of('auth.test')).toHaveLength(2)
   })
 
   test('does not stand in the way of a token that has not ended', async () => {
     good.add('access-one')
-    await give({ expires_at: new Date(Date.now() + 50_000).toISOString() })
+    await give({ expires_at: soon() })
     world.hosts.answer('auth.test', json({ error: 'temporarily_unavailable' }, 503))
     expect(await post()).toMatchObject({ status: 200 })
     expect(sent()).toEqual(['Bearer access-one'])
@@ -195,14 +203,14 @@ describe('a refresh that fails', () => {
     world.hosts.answer('auth.test', json({}, 400))
     expect(await post()).toMatchObject(authentication)
     good.add('access-new')
-    await give({ access: 'access-new' }, 2)
+    await give({ access: 'access-new' })
     expect(await post()).toMatchObject({ status: 200 })
   })
 
   test('without anything to refresh with, the server’s refusal is the answer', async () => {
     await give({ refresh: null })
     expect(await post()).toMatchObject(authentication)
-    await give({ refresh: null, expires_at: PAST }, 2)
+    await give({ refresh: null, expires_at: PAST })
     expect(await post()).toMatchObject(authentication)
     expect(sent()).toEqual(['Bearer access-one', 'Bearer access-one'])
     expect(of('auth.test')).toEqual([])
@@ -216,6 +224,22 @@ test('a server that refuses every token does not get the token endpoint asked fo
   expect(await post()).toMatchObject(authentication)
   expect(await post()).toMatchObject(authentication)
   expect(of('auth.test')).toHaveLength(1)
+})
+
+test('a clock that is put back does not keep a token from being refreshed', async () => {
+  await give({ expires_at: PAST })
+  world.hosts.answer('auth.test', rotating({}))
+  expect(await post()).toMatchObject({ status: 200 })
+  good.clear()
+  expect(await post()).toMatchObject(authentication)
+  world.advance(-86_400_000)
+  expect(await post()).toMatchObject({ status: 200 })
+  world.hosts.answer('auth.test', json({}, 500))
+  await give({ expires_at: PAST })
+  expect(await post()).toMatchObject(authentication)
+  world.advance(-86_400_000)
+  world.hosts.answer('auth.test', rotating())
+  expect(await post()).toMatchObject({ status: 200 })
 })
 
 test('so does one whose tokens have ended when they are given', async () => {
@@ -234,6 +258,24 @@ test.each([
   await give({ expires_at: PAST, terms: { token_endpoint } })
   expect(await post()).toMatchObject(authentication)
   expect(world.hosts.received).toEqual([])
+})
+
+test('a session that ends does not wait for a token endpoint, whose answer is kept all the same', async () => {
+  await give({ expires_at: PAST })
+  const release = Promise.withResolvers<void>()
+  const answer = rotating()
+  world.hosts.answer('auth.test', async (response, received) => {
+    await release.promise
+    await answer(response, received)
+  })
+  const cut = post()
+  await expect.poll(() => of('auth.test').length).toBe(1)
+  world.change({ servers: [] })
+  expect(await cut).toMatchObject({ status: 503, fault: 'connection' })
+  world.change({})
+  release.resolve()
+  expect(await post()).toMatchObject({ status: 200 })
+  expect(of('auth.test')).toHaveLength(1)
 })
 
 test('a client that goes does not end the refresh that others wait for', async () => {

@@ -14,6 +14,7 @@ import { type AnswerLimits, passOn } from './answer.ts'
 import { type Answered, ask, type Question, type Way } from './ask.ts'
 import type { BearerTokens } from './bearer-tokens.ts'
 import { readCall, toServer } from './call.ts'
+import { orAborted } from './or-aborted.ts'
 import { type Place, readPlace } from './place.ts'
 import { asMcpRefusal, McpRefusal, needsToken } from './refusal.ts'
 import { redactions } from './scrub.ts'
@@ -152,17 +153,7 @@ export class McpRequests {
   async #pass(request: IncomingMessage, response: ServerResponse, passage: Passage): Promise<void> {
     const place = this.#placeOf(readCall(request))
     passage.target = place.target
-    using body = await readBody(request, this.#bodies, this.#limits.bodyBytes)
-    const addresses = await this.#way.addressesOf({ protocol: 'mcp', target: place.target })
-    const { method = '' } = request
-    const question = { place, method, headers: toServer(request), body: method === 'POST' ? body.bytes : undefined }
-    const { signal } = passage
-    const sent = await this.#ask(question, {
-      addresses,
-      trust: this.#parts.trust(),
-      signal,
-      idleMs: this.#limits.idleMs,
-    })
+    const sent = await this.#send(place, request, passage.signal)
     using answered = sent.answered
     const { host } = place.target
     const status = answered.incoming.statusCode ?? 0
@@ -170,16 +161,25 @@ export class McpRequests {
     await passOn(answered.incoming, response, { secrets: redactions([sent.token]), limits: this.#limits, host })
   }
 
+  /** The body is let go as soon as there is an answer, which may take its time. */
+  async #send(place: Place, request: IncomingMessage, signal: AbortSignal): Promise<Sent> {
+    using body = await readBody(request, this.#bodies, this.#limits.bodyBytes)
+    const addresses = await this.#way.addressesOf({ protocol: 'mcp', target: place.target })
+    const { method = '' } = request
+    const question = { place, method, headers: toServer(request), body: method === 'POST' ? body.bytes : undefined }
+    return await this.#ask(question, { addresses, trust: this.#parts.trust(), signal, idleMs: this.#limits.idleMs })
+  }
+
   /** With the token as it is at this moment; where the server refuses it and there is another one, once more with that. */
   async #ask(question: Question, way: Way): Promise<Sent> {
     const { tokens, vaults } = this.#parts
     const held = vaults.credentialFor(this.#route, question.place.url)
     if (held === undefined) return { answered: await ask(question, way), token: undefined }
-    const token = await tokens.tokenFor(held)
+    const token = await orAborted(tokens.tokenFor(held), way.signal)
     const answered = await ask(withToken(question, token), way)
     if (answered.incoming.statusCode !== 401) return { answered, token }
     answered[Symbol.dispose]()
-    const another = await tokens.tokenInsteadOf(token, held)
+    const another = await orAborted(tokens.tokenInsteadOf(token, held), way.signal)
     if (another === undefined) throw needsToken(refusalOf(question.place.target.host, 401, token))
     return { answered: await ask(withToken(question, another), way), token: another }
   }

@@ -21,7 +21,7 @@ export interface RefreshSecrets {
 }
 
 export type Refreshed =
-  | { readonly status: 'succeeded'; readonly tokens: Tokens; readonly response: Captured }
+  | { readonly status: 'succeeded'; readonly tokens: Tokens }
   /** `why` is for messages: it has nothing secret. */
   | { readonly status: 'failed'; readonly why: string; readonly response: Captured }
   | { readonly status: 'connect_error'; readonly why: string }
@@ -96,10 +96,7 @@ function judge(short: Short, { host, terms, secrets }: Judging): Refreshed {
   const status = incoming.statusCode ?? 0
   const known = [secrets.access_token, secrets.refresh_token, secrets.client_secret, basicOf(terms, secrets)]
   const parsed = tokens.safeParse(status === 200 && isWhole ? readJson(text) : undefined)
-  if (parsed.success) {
-    const fresh = [parsed.data.access_token, parsed.data.refresh_token]
-    return { status: 'succeeded', tokens: parsed.data, response: capture(short, redactions([...known, ...fresh])) }
-  }
+  if (parsed.success) return { status: 'succeeded', tokens: parsed.data }
   const response = status === 200 ? withoutBody(short) : capture(short, redactions(known))
   const named = oauthError.safeParse(readJson(text))
   const why = status === 200 ? 'without a token' : named.success ? `${status} ${named.data.error}` : String(status)

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import type { GatewayVault } from '@berth/protocol/gateway-vault'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { bearer } from '../fixture/mcp-credentials.ts'
-import { json, type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { type McpWorld, openMcpWorld, serverUrl } from '../fixture/mcp-world.ts'
+import { json } from '../fixture/tls-hosts.ts'
 import { readAll } from '../fixture/sandbox-call.ts'
 
 let world: McpWorld
@@ -139,7 +140,7 @@ describe('a server that answers with the token', () => {
       response.writeHead(200, `OK ${token}`, {
         'content-type': `text/plain; x=${token}`,
         'mcp-session-id': `a${token}b`,
-        [`mcp-${'x'}`]: token,
+        'mcp-x': token,
         'x-echo': token,
       })
       response.end('fine')

@@ -4,6 +4,7 @@ import type { Held } from '../vaults/vaults.ts'
 import { ask } from './ask.ts'
 import type { BearerTokens } from './bearer-tokens.ts'
 import { capture, type Captured, readShort } from './capture.ts'
+import { orAborted } from './or-aborted.ts'
 import { readPlace } from './place.ts'
 import { McpRefusal } from './refusal.ts'
 import { redactions } from './scrub.ts'
@@ -56,13 +57,11 @@ async function validate(parts: ValidationParts, held: Held<McpCredential>): Prom
 
 /** A refresh that others may wait for, too, goes on when nobody waits here any more. */
 async function inTime(refreshed: Promise<Refreshed | undefined>, late: AbortSignal): Promise<Refreshed | undefined> {
-  const { promise, resolve } = Promise.withResolvers<Refreshed>()
-  const stop = (): void => resolve({ status: 'connect_error', why: 'the token endpoint takes too long' })
-  late.addEventListener('abort', stop, { once: true })
   try {
-    return await Promise.race([refreshed, promise])
-  } finally {
-    late.removeEventListener('abort', stop)
+    return await orAborted(refreshed, late)
+  } catch (error) {
+    if (!late.aborted) throw error
+    return { status: 'connect_error', why: 'the token endpoint takes too long' }
   }
 }
 
