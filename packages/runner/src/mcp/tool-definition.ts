@@ -9,11 +9,18 @@ const MAX_DEPTH = 64
 /** The model's API takes no longer name, and no other characters. */
 const MAX_NAME = 128
 const usableName = /^[A-Za-z0-9_-]+$/
+/** The same of a member of the input. */
+const usableMember = /^[A-Za-z0-9_.-]{1,64}$/
+/** It takes no choice at the top of an input, and would refuse every request of the session for it. */
+const choices = ['oneOf', 'anyOf', 'allOf']
 
 const definition = z.object({
   name: z.string(),
   description: z.string().nullish(),
-  inputSchema: z.record(z.string(), z.unknown()),
+  inputSchema: z.looseObject({
+    properties: z.record(z.string(), z.looseObject({})).optional(),
+    required: z.array(z.string()).optional(),
+  }),
   annotations: z
     .object({ readOnlyHint: z.boolean().optional().catch(undefined) })
     .optional()
@@ -39,6 +46,10 @@ export function vetTool(said: unknown, prefix: string): Vetted {
     return { name, fault: 'has a name that the model cannot use' }
   if (depthOf(inputSchema) > MAX_DEPTH) return { name, fault: `is nested deeper than ${MAX_DEPTH} levels` }
   if (inputSchema['type'] !== 'object') return { name, fault: 'takes no object' }
+  if (choices.some((keyword) => keyword in inputSchema)) return { name, fault: 'takes a choice of inputs' }
+  if (!Object.keys(inputSchema.properties ?? {}).every((member) => usableMember.test(member))) {
+    return { name, fault: 'has an input with a name that the model cannot use' }
+  }
   const tool: Tool = {
     name,
     ...(typeof description === 'string' ? { description: description.toWellFormed() } : {}),
