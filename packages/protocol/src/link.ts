@@ -54,7 +54,12 @@ export const sessionConfig = z.object({
    */
   mcp_servers: z.array(
     z.discriminatedUnion('type', [
-      z.object({ type: z.literal('remote'), ...mcpServer }),
+      z.object({
+        type: z.literal('remote'),
+        ...mcpServer,
+        /** Follows from where the server is: what was seen of the tools of another place does not bind it. */
+        place: z.string(),
+      }),
       z.object({
         type: z.literal('stdio'),
         ...mcpServer,
@@ -173,6 +178,17 @@ export const report = z.discriminatedUnion('type', [
    * that the CLI is idle, and before `exited`.
    */
   z.object({ type: z.literal('transcript'), path: z.string(), start: seq, length: seq, text: z.string() }),
+  /**
+   * A remote MCP server is not there, or not as it was. Nothing waits for it. `server`: its name on the link. Once per server and turn;
+   * of what is found in its list of tools (`tools`), a few times.
+   */
+  z.object({
+    type: z.literal('mcp_failure'),
+    server: z.string(),
+    kind: z.enum(['connection', 'authentication', 'tools']),
+    /** Printable, at most 1,000 characters. */
+    detail: z.string(),
+  }),
   /** The CLI is up and has taken its configuration. */
   z.object({ type: z.literal('started'), pid: z.int(), cli_version: z.string() }),
   /** The CLI is gone: on `close`, by itself, or because it could not start. A later `input` starts it again and resumes. */

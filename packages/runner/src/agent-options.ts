@@ -4,22 +4,28 @@ import type { Answers } from './answers.ts'
 import { cliEnvironment, LONGEST_TIMEOUT_MS } from './cli-environment.ts'
 import type { CustomResult } from './custom-tools.ts'
 import type { Gate } from './gate.ts'
+import type { RemoteServers } from './mcp/remote-servers.ts'
 
 /** Transcripts are the platform's to remove; the CLI otherwise sweeps those it has not touched for 30 days. */
 const KEEP_TRANSCRIPTS_DAYS = 36_500
 const settings = { cleanupPeriodDays: KEEP_TRANSCRIPTS_DAYS }
+type Servers = NonNullable<Options['mcpServers']>
 /** A socket that nobody listens on. */
 const NO_MODEL = '/nowhere/model.sock'
 
+export interface AgentParts {
+  readonly config: SessionConfig
+  readonly remotes: RemoteServers | undefined
+  readonly gate: Gate
+  readonly results: Answers<CustomResult>
+}
+
 /** What the Agent SDK is told for a session, everything but how its process is spawned. */
-export async function agentOptions(
-  config: SessionConfig,
-  gate: Gate,
-  results: Answers<CustomResult>,
-): Promise<Options> {
+export async function agentOptions({ config, remotes, gate, results }: AgentParts): Promise<Options> {
+  const custom = await customTools(config, results)
   return {
     ...commonOptions(config),
-    ...(await customTools(config, results)),
+    mcpServers: { ...custom, ...remotes?.offer(), ...stdioServers(config) },
     ...permissions(gate),
     includePartialMessages: true,
   }
@@ -30,9 +36,10 @@ export async function agentOptions(
  * tool is one that needs to be asked for.
  */
 export function heldCallOptions(config: SessionConfig, canUseTool: CanUseTool): Options {
-  const ask = config.tools.map(({ name }) => name)
+  const ask = [...config.tools.map(({ name }) => name), ...config.mcp_servers.map(({ name }) => `mcp__${name}`)]
   return {
     ...commonOptions({ ...config, resume: true, model_socket: NO_MODEL }),
+    mcpServers: stdioServers(config),
     settings: { ...settings, permissions: { ask } },
     permissionMode: 'default',
     canUseTool,
@@ -51,7 +58,12 @@ function commonOptions(config: SessionConfig): Options {
     // where it would outlive a change of the agent.
     ...(config.system === null ? {} : { systemPrompt: { type: 'custom', prompt: config.system, snapshot: false } }),
     tools: config.tools.filter(({ policy }) => policy !== 'deny').map(({ name }) => name),
-    disallowedTools: config.tools.filter(({ policy }) => policy === 'deny').map(({ name }) => name),
+    disallowedTools: [
+      ...denied(config.tools, ''),
+      ...config.mcp_servers.flatMap((server) => denied(server.tools, `mcp__${server.name}__`)),
+    ],
+    mcpServersDelivery: 'initialize',
+    strictMcpConfig: true,
     // Nothing in the workspace configures the agent, and a message is text: no slash commands, no `@file`.
     settingSources: [],
     settings,
@@ -65,12 +77,23 @@ function identity({ sdk_session_id, resume }: SessionConfig): Options {
   return resume ? { resume: sdk_session_id } : { sessionId: sdk_session_id }
 }
 
-async function customTools(config: SessionConfig, results: Answers<CustomResult>): Promise<Options> {
-  const delivery: Options = { mcpServersDelivery: 'initialize', strictMcpConfig: true }
-  if (config.custom_tools.length === 0) return delivery
+function denied(tools: SessionConfig['tools'], prefix: string): string[] {
+  return tools.filter(({ policy }) => policy === 'deny').map(({ name }) => prefix + name)
+}
+
+/** Programs of the sandbox, which the CLI starts under its own uid. It waits for them a while, so that their tools are there in the first turn. */
+function stdioServers({ mcp_servers }: SessionConfig): Servers {
+  const local = mcp_servers.filter((server) => server.type === 'stdio')
+  return Object.fromEntries(
+    local.map(({ name, command, args, env }) => [name, { type: 'stdio', command, args, env, alwaysLoad: true }]),
+  )
+}
+
+async function customTools(config: SessionConfig, results: Answers<CustomResult>): Promise<Servers> {
+  if (config.custom_tools.length === 0) return {}
   // Most sessions have none, and the MCP server takes long to load.
   const { customToolsServer } = await import('./custom-tools.ts')
-  return { ...delivery, mcpServers: { custom: customToolsServer(config.custom_tools, results) } }
+  return { custom: customToolsServer(config.custom_tools, results) }
 }
 
 /** The gate's hook decides. The CLI's own prompts reach `canUseTool`: they concern how a call is done, never whether. */

@@ -36,6 +36,8 @@ export function cliEnvironment(config: SessionConfig): Record<string, string> {
     DISABLE_AUTOUPDATER: '1',
     CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: '1',
     CLAUDE_CODE_STARTUP_FAILURE_RESULTS: '1',
+    // All tools of MCP servers stand in the request: what finds them otherwise is a tool that an agent does not have.
+    ENABLE_TOOL_SEARCH: 'false',
     MCP_TOOL_TIMEOUT: String(LONGEST_TIMEOUT_MS),
   }
 }

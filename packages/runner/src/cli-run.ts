@@ -10,6 +10,7 @@ import type { CliLaunch } from './cli-process.ts'
 import type { CustomResult } from './custom-tools.ts'
 import type { Gate } from './gate.ts'
 import { InputStream } from './input-stream.ts'
+import type { RemoteServers } from './mcp/remote-servers.ts'
 import { watchForStop } from './stop-watch.ts'
 
 /** After the CLI's exit its last messages are read for this long at most: something else may hold its output open. */
@@ -19,6 +20,7 @@ const INTERRUPT_MS = 10_000
 
 export interface CliRunOptions {
   readonly config: SessionConfig
+  readonly remotes: RemoteServers | undefined
   readonly launch: CliLaunch
   readonly gate: Gate
   readonly results: Answers<CustomResult>
@@ -67,8 +69,8 @@ export class CliRun {
 
   /** Starts it. Rejects when the SDK will not have the options; a CLI that cannot run shows as an exit. */
   static async start(options: CliRunOptions): Promise<CliRun> {
-    const { config, launch, gate, results, room } = options
-    const agent = await agentOptions(config, gate, results)
+    const { config, launch, room } = options
+    const agent = await agentOptions(options)
     const draining = new AbortController()
     const inputs = new InputStream<SDKUserMessage>()
     const spawned: CliProcess[] = []

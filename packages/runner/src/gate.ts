@@ -1,11 +1,9 @@
 import type { HookInput, PreToolUseHookInput, SyncHookJSONOutput } from '@anthropic-ai/claude-agent-sdk'
-import type { LinkPermissionPolicy, Report, SessionConfig } from '@berth/protocol/link'
+import type { Report, SessionConfig } from '@berth/protocol/link'
 import { setImmediate as afterMessages } from 'node:timers/promises'
 import { z } from 'zod'
 import { Answers } from './answers.ts'
-
-/** Prefix under which the CLI knows the tools of the server `custom`. */
-export const CUSTOM_PREFIX = 'mcp__custom__'
+import { policyOf } from './tool-policies.ts'
 
 export interface Verdict {
   readonly behavior: 'allow' | 'deny'
@@ -32,7 +30,7 @@ const toolInput = z.record(z.string(), z.unknown())
 export class Gate {
   readonly verdicts = new Answers<Verdict>()
   readonly #options: GateOptions
-  #policies: ReadonlyMap<string, LinkPermissionPolicy> = new Map()
+  #config: SessionConfig | undefined
   readonly #allowed = new Set<string>()
 
   constructor(options: GateOptions) {
@@ -41,10 +39,7 @@ export class Gate {
 
   /** Takes the policies of a config. Calls of tools that it does not name are denied. */
   configure(config: SessionConfig): void {
-    this.#policies = new Map([
-      ...config.tools.map(({ name, policy }) => [name, policy] as const),
-      ...config.custom_tools.map(({ name }) => [CUSTOM_PREFIX + name, 'always_allow'] as const),
-    ])
+    this.#config = config
     this.#allowed.clear()
   }
 
@@ -66,7 +61,7 @@ export class Gate {
   }
 
   async #verdict(input: PreToolUseHookInput, signal: AbortSignal): Promise<Verdict> {
-    const policy = this.#policies.get(input.tool_name) ?? 'deny'
+    const policy = this.#config === undefined ? 'deny' : policyOf(this.#config, input.tool_name)
     // The SDK runs hooks ahead of the messages it has read before them: let the call's own message be reported first.
     await afterMessages()
     await this.#options.taken(signal)

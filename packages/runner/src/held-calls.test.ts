@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { bundleForTests } from './testing/bundle.ts'
+import { losesCli } from './testing/lost-cli.ts'
 import { TestSandbox } from './testing/sandbox.ts'
 import type { TestSession } from './testing/sandbox.ts'
 
@@ -12,59 +13,6 @@ const ask = {
 }
 const append = (name: string) => `::tool Bash {"command":"echo ran >> ${name}; echo ${name} says hello"}`
 const read = (session: TestSession, name: string) => readFileSync(join(session.config.cwd, name), 'utf8')
-
-interface Line {
-  uuid?: string
-  type: string
-  message?: { content: { type: string; id?: string; name?: string; input?: object }[] }
-}
-
-const linesOf = (session: TestSession): Line[] =>
-  session
-    .all('transcript')
-    .flatMap(({ text }) => text.trim().split('\n'))
-    .map((line) => JSON.parse(line))
-
-const usesIn = (lines: readonly Line[]) =>
-  lines.flatMap((line) =>
-    line.type === 'assistant'
-      ? (line.message?.content ?? []).flatMap((use) => (use.type === 'tool_use' ? [{ line, use }] : []))
-      : [],
-  )
-
-/** Lets a CLI come to its calls and kills it there; answers the command that carries them out. */
-async function losesCli(sandbox: TestSandbox, session: TestSession, calls: readonly string[]) {
-  session.open()
-  session.say('Do', ...calls, '::next', '::text never')
-  const { pid } = await session.report('started')
-  await session.report('tool_call')
-  const uses = await sandbox.peer.until(() => {
-    const found = usesIn(linesOf(session))
-    return found.length === calls.length && found
-  })
-  process.kill(pid, 'SIGKILL')
-  await session.report('exited')
-  const lines = linesOf(session)
-  const path = session.all('transcript')[0]?.path ?? ''
-  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
-  const { home, uid, own_dirs } = session.config
-  session.send({ type: 'restore', home, uid, own_dirs, path, start: 0, text })
-  const parentUuid = lines.findLast(({ uuid }) => uuid !== undefined)?.uuid
-  return uses.map(({ line, use }) => {
-    const { type: _type, message: _message, ...common } = line
-    const attachment = {
-      type: 'hook_deferred_tool',
-      toolUseID: use.id,
-      toolName: use.name,
-      toolInput: use.input,
-      hookName: `PreToolUse:${use.name}`,
-      hookEvent: 'PreToolUse',
-      permissionMode: 'default',
-    }
-    const deferred = { ...common, parentUuid, uuid: randomUUID(), type: 'attachment', attachment }
-    return { tool_use_id: use.id ?? '', line: `${JSON.stringify(deferred)}\n` }
-  })
-}
 
 /** What is known of the transcript's format was measured with it: docs/decisions/parked-approvals.md says what to measure anew. */
 test('the CLI is the one that was measured', async () => {

@@ -1,21 +1,22 @@
 import type { SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
 import type { Command, SessionConfig } from '@berth/protocol/link'
 import { setImmediate as afterMessages } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
 import { Answers } from './answers.ts'
 import { callsOf } from './calls-of.ts'
 import type { CliLaunch } from './cli-process.ts'
 import { CliRun } from './cli-run.ts'
 import type { Exit } from './cli-run.ts'
 import type { CustomResult } from './custom-tools.ts'
-import { EgressForwarder, proxyEnvironment } from './egress-forwarder.ts'
 import { Gate } from './gate.ts'
 import { runHeldCalls } from './held-calls.ts'
 import { ModelRequests } from './model-requests.ts'
+import { LazyRemotes } from './mcp/lazy-remotes.ts'
 import { makeOwnDirs } from './own-dirs.ts'
+import { sameLife } from './same-life.ts'
 import type { SessionLink } from './session-link.ts'
 import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
 import { userMessage } from './user-message.ts'
+import { WayOut } from './way-out.ts'
 
 /**
  * One session: from its first `open` on it keeps a CLI ready, at the beginning of every turn one with the newest config, and tells the
@@ -36,7 +37,8 @@ export class Session implements AsyncDisposable {
   /** The config has changed since the CLI was started. */
   #outdated = false
   #transcript: SessionTranscript | undefined
-  #forwarder: EgressForwarder | undefined
+  readonly #wayOut = new WayOut()
+  readonly #remotes: LazyRemotes
   /** Aborted to stop the calls of the last `run_calls`. */
   #calls = new AbortController()
   /** A message that waits for its lines in the transcript; those behind it wait, too. */
@@ -51,6 +53,7 @@ export class Session implements AsyncDisposable {
     this.#link = link
     this.#launch = launch
     this.#isFrozen = isFrozen
+    this.#remotes = new LazyRemotes(link.report)
     this.#gate = new Gate({
       ...link,
       isStopping: () => {
@@ -87,31 +90,39 @@ export class Session implements AsyncDisposable {
           this.#unfollow()
           restoreTranscript(command, command, this.#launch.sameUid)
         })
-      case 'input':
-        return this.#then('input', () => this.#input(command))
+      case 'input': {
+        const remotes = this.#remotes.turn()
+        return this.#then('input', () => this.#input(command, remotes))
+      }
       case 'run_calls':
         this.#calls = new AbortController()
         return this.#then('run_calls', () => this.#runCalls(command, this.#calls.signal))
       case 'interrupt':
-        this.#calls.abort()
+        this.#stopWaiting()
         return this.#then('interrupt', () => this.#interrupt())
       case 'verdict':
         return this.#gate.verdicts.give(command.tool_use_id, command)
       case 'custom_result':
         return this.#results.give(command.tool_use_id, command)
       case 'close':
-        this.#calls.abort()
+        this.#stopWaiting()
         return this.#then('close', () => this.#close())
     }
   }
 
   /** Ends everything of the session, without a report. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#calls.abort()
+    this.#stopWaiting()
     this.#then('close', () => this.#end())
     await this.#last
     this.#transcript?.[Symbol.dispose]()
-    await this.#forwarder?.[Symbol.asyncDispose]()
+    await this.#wayOut[Symbol.asyncDispose]()
+    await this.#remotes[Symbol.asyncDispose]()
+  }
+
+  #stopWaiting(): void {
+    this.#calls.abort()
+    this.#remotes.hurry()
   }
 
   #open(command: Command & { type: 'open' }): void {
@@ -141,9 +152,10 @@ export class Session implements AsyncDisposable {
     )
   }
 
-  async #input(command: Command & { type: 'input' }): Promise<void> {
+  async #input(command: Command & { type: 'input' }, remotes: () => Promise<void>): Promise<void> {
     const message = userMessage(command)
     await this.#bringUp()
+    await remotes()
     if (this.#run === undefined) return
     this.#inTurn = true
     this.#transcript?.begin(command.uuid)
@@ -162,7 +174,13 @@ export class Session implements AsyncDisposable {
     this.#unfollow()
     this.#outdated = true
     const exit = await runHeldCalls(
-      { config: await this.#withWayOut(config), calls, launch: this.#launch, link: this.#link },
+      {
+        config: await this.#wayOut.in(config),
+        remotes: await this.#remotes.of(config),
+        calls,
+        launch: this.#launch,
+        link: this.#link,
+      },
       stop,
     )
     if (exit !== undefined) this.#link.report({ type: 'exited', ...exit })
@@ -198,7 +216,8 @@ export class Session implements AsyncDisposable {
 
   async #start(config: SessionConfig): Promise<void> {
     const run = await CliRun.start({
-      config: await this.#withWayOut(config),
+      config: await this.#wayOut.in(config),
+      remotes: await this.#remotes.of(config),
       launch: this.#launch,
       gate: this.#gate,
       results: this.#results,
@@ -209,18 +228,6 @@ export class Session implements AsyncDisposable {
     })
     this.#run = run
     void run.finished.then((exit) => this.#then('close', () => this.#gone(run, exit)))
-  }
-
-  /** The same, with an environment that leads out. The port stays as long as the session is here, whatever CLIs come and go. */
-  async #withWayOut(config: SessionConfig): Promise<SessionConfig> {
-    const { egress } = config
-    if (this.#forwarder !== undefined && this.#forwarder.socket !== egress?.socket) {
-      await this.#forwarder[Symbol.asyncDispose]()
-      this.#forwarder = undefined
-    }
-    if (egress === undefined) return config
-    this.#forwarder ??= await EgressForwarder.open(egress.socket)
-    return { ...config, env: { ...config.env, ...proxyEnvironment(this.#forwarder.port, egress.credential) } }
   }
 
   /** The CLI has ended without being told to. */
@@ -293,8 +300,3 @@ export class Session implements AsyncDisposable {
 }
 
 const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const
-
-/** Whether a CLI started with the one config serves the other. Whether it was to resume matters only when it started. */
-function sameLife(one: SessionConfig | undefined, other: SessionConfig): boolean {
-  return one !== undefined && isDeepStrictEqual({ ...one, resume: true }, { ...other, resume: true })
-}

@@ -39,7 +39,6 @@ async function expectRefused(call: () => Promise<unknown>, error: { status: numb
 
 const invalid = { status: 400, type: 'invalid_request_error' }
 const unsupported = { status: 501, type: 'api_error' }
-const toolset = { type: 'agent_toolset_20260401' }
 
 describe('a session that cannot be made', () => {
   test.each<[string, object, RegExp]>([
@@ -93,8 +92,6 @@ describe('a session that cannot be made', () => {
   test.each<[string, object, RegExp]>([
     ['skills', { skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }, /skills: /],
     ['other agents', { multiagent: { type: 'coordinator', agents: [{ type: 'self' }] } }, /multiagent: /],
-    ['MCP servers', { mcp_servers: [{ type: 'url', name: 'x', url: 'https://x.example' }] }, /mcp_servers: /],
-    ['an MCP toolset', { tools: [toolset, { type: 'mcp_toolset', mcp_server_name: 'x' }] }, /tools\.1: /],
   ])('because its agent would have %s', async (_, params, refusal) => {
     const body = { name: 'Never', model: 'claude-sonnet-5-5', ...params }
     await expectRefused(() => berth.client.post('/v1/agents', { body }), { ...unsupported, message: refusal })

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { limits, limitsParams } from './limits.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { idText, none, text, timestamp } from './text.ts'
-import { agentTool, mcpServerParams, mcpServersParams, toolsParams } from './tool.ts'
+import { agentTool, mcpServerParams, mcpServersParams, stdioServer, stdioServersParams, toolsParams } from './tool.ts'
 
 export const agentLimits = { name: 256, description: 2048, system: 100_000, skills: 20 } as const
 
@@ -44,7 +44,9 @@ export const executionIdentityParams = z.discriminatedUnion('type', [
 /** Refused in full when present, so nothing but their kind is looked at. */
 export const skillsParams = z.array(z.object({ type: z.enum(['anthropic', 'custom']) })).max(agentLimits.skills)
 /** Ours: what the profile cannot say. */
-export const berthAgentParams = z.strictObject({ limits: limitsParams.nullish() }).nullish()
+export const berthAgentParams = z
+  .strictObject({ limits: limitsParams.nullish(), mcp_servers: stdioServersParams.nullish() })
+  .nullish()
 const multiagentParams = z.object({ type: z.enum(['coordinator', 'multiagent_20261001']) })
 
 export const systemParams = text({ max: agentLimits.system }).nullish()
@@ -98,7 +100,7 @@ export const agentDefinition = z.object({
   skills: none,
   multiagent: z.null(),
   execution_identity: z.object({ type: z.literal('service_account') }),
-  berth: z.object({ limits }),
+  berth: z.object({ limits, mcp_servers: z.array(stdioServer) }),
 })
 export type AgentDefinition = z.infer<typeof agentDefinition>
 

@@ -7,7 +7,7 @@ import { budget, budgetParams, money } from './money.ts'
 import { metadata, metadataPatch } from './metadata.ts'
 import { sandboxName } from './sandbox-name.ts'
 import { idText, none, text, timestamp } from './text.ts'
-import { mcpServersParams, toolsParams } from './tool.ts'
+import { mcpServersParams, stdioServersParams, toolsParams } from './tool.ts'
 
 export const sessionLimits = { title: 512, initialEvents: 50, vaults: 50 } as const
 
@@ -16,6 +16,9 @@ export const sessionStatus = z.enum(sessionStatuses)
 export type SessionStatus = z.infer<typeof sessionStatus>
 
 const version = z.int().min(1).optional()
+
+/** Ours. */
+const berthServers = z.strictObject({ mcp_servers: stdioServersParams.nullish() }).nullish()
 
 export const sessionAgentParams = z.union([
   idText,
@@ -30,6 +33,7 @@ export const sessionAgentParams = z.union([
       tools: toolsParams.nullish(),
       mcp_servers: mcpServersParams.nullish(),
       skills: skillsParams.nullish(),
+      berth: berthServers,
     }),
   ]),
 ])
@@ -70,7 +74,13 @@ export const updateSessionBody = z
   .strictObject({
     title,
     metadata: metadataPatch.nullish(),
-    agent: z.strictObject({ tools: toolsParams.nullish(), mcp_servers: mcpServersParams.nullish() }).nullish(),
+    agent: z
+      .strictObject({
+        tools: toolsParams.nullish(),
+        mcp_servers: mcpServersParams.nullish(),
+        berth: berthServers,
+      })
+      .nullish(),
     vault_ids: vaultIds,
     budget: budgetParams.nullish(),
   })

@@ -7,6 +7,7 @@ export const webToolNames = ['web_fetch', 'web_search'] as const
 export type SandboxToolName = (typeof sandboxToolNames)[number]
 
 export const toolLimits = { tools: 256, mcpServers: 20, domains: 64 } as const
+export const stdioLimits = { command: 1024, args: 64, arg: 4096, variables: 64, variable: 4096 } as const
 
 export const permissionPolicy = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('always_allow') }),
@@ -112,9 +113,23 @@ export const mcpToolsetParams = z
     type: z.literal('mcp_toolset'),
     mcp_server_name: text({ min: 1, max: 255 }),
     default_config: z.strictObject(choiceParams).nullish(),
-    configs: z.array(z.strictObject({ name: text({ min: 1, max: 128 }), ...choiceParams })).optional(),
+    configs: z
+      .array(z.strictObject({ name: text({ min: 1, max: 128 }), ...choiceParams }))
+      .max(toolLimits.tools)
+      .optional(),
   })
   .meta({ id: 'McpToolsetParams' })
+export type McpToolsetParams = z.infer<typeof mcpToolsetParams>
+
+export const mcpToolset = z
+  .object({
+    type: z.literal('mcp_toolset'),
+    mcp_server_name: z.string(),
+    default_config: z.object(choice),
+    configs: z.array(z.object({ name: z.string(), ...choice })),
+  })
+  .meta({ id: 'McpToolset' })
+export type McpToolset = z.infer<typeof mcpToolset>
 
 /** JSON Schema of a custom tool's input, kept as it comes. */
 const inputSchema = z.looseObject({
@@ -137,7 +152,7 @@ export type CustomTool = z.infer<typeof customTool>
 export const agentToolParams = z.discriminatedUnion('type', [agentToolsetParams, mcpToolsetParams, customTool])
 export type AgentToolParams = z.infer<typeof agentToolParams>
 
-export const agentTool = z.discriminatedUnion('type', [agentToolset, customTool])
+export const agentTool = z.discriminatedUnion('type', [agentToolset, mcpToolset, customTool])
 export type AgentTool = z.infer<typeof agentTool>
 
 export const toolsParams = z.array(agentToolParams).max(toolLimits.tools)
@@ -145,4 +160,39 @@ export const toolsParams = z.array(agentToolParams).max(toolLimits.tools)
 export const mcpServerParams = z
   .strictObject({ type: z.literal('url'), name: text({ min: 1, max: 255 }), url: text({ min: 1, max: 2048 }) })
   .meta({ id: 'McpServerParams' })
+export type McpServerParams = z.infer<typeof mcpServerParams>
 export const mcpServersParams = z.array(mcpServerParams).max(toolLimits.mcpServers)
+
+const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, { error: 'must be a name of a variable' })
+
+/** Ours: an MCP server that runs in the session's sandbox, as the agent does. `env` is shown to whoever may read the agent: no place for a secret. */
+export const stdioServerParams = z
+  .strictObject({
+    type: z.literal('stdio'),
+    name: text({ min: 1, max: 255 }),
+    command: text({ min: 1, max: stdioLimits.command }),
+    args: z
+      .array(text({ max: stdioLimits.arg }))
+      .max(stdioLimits.args)
+      .optional(),
+    env: z
+      .record(variableName, text({ max: stdioLimits.variable }))
+      .refine((env) => Object.keys(env).length <= stdioLimits.variables, {
+        error: `must have at most ${stdioLimits.variables} variables`,
+      })
+      .optional(),
+  })
+  .meta({ id: 'StdioServerParams' })
+export const stdioServersParams = z.array(stdioServerParams).max(toolLimits.mcpServers)
+export type StdioServerParams = z.infer<typeof stdioServerParams>
+
+export const stdioServer = z
+  .object({
+    type: z.literal('stdio'),
+    name: z.string(),
+    command: z.string(),
+    args: z.array(z.string()),
+    env: z.record(z.string(), z.string()),
+  })
+  .meta({ id: 'StdioServer' })
+export type StdioServer = z.infer<typeof stdioServer>

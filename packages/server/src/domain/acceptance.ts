@@ -72,10 +72,12 @@ export function checkInterrupt(now: SessionSituation, threadId: string | null, p
   }
 }
 
-/** The call that an answer is for: `[model's id, call]`. */
-export function pendingCall(now: SessionSituation, kind: Call['kind'], eventId: string): [string, Call] {
+/** The call that an answer is for: `[model's id, call]`. `custom`: a result, `confirmed`: a yes or no. */
+export function pendingCall(now: SessionSituation, kind: 'custom' | 'confirmed', eventId: string): [string, Call] {
   checkAlive(now)
-  const found = Object.entries(now.turn.calls).find(([, call]) => call.eventId === eventId && call.kind === kind)
+  const found = Object.entries(now.turn.calls).find(
+    ([, call]) => call.eventId === eventId && (call.kind === 'custom') === (kind === 'custom'),
+  )
   if (found === undefined || !isPending(found[1])) {
     const field = kind === 'custom' ? 'custom_tool_use_id' : 'tool_use_id'
     throw new BerthError('invalid_request', `${field}: no call ${eventId} is waiting for an answer in this session`)

@@ -11,8 +11,10 @@ import {
 } from '@berth/protocol/api/agent'
 import { noLimits } from '@berth/protocol/api/limits'
 import { metadata } from '@berth/protocol/api/metadata'
+import type { McpServerParams, StdioServer, StdioServerParams } from '@berth/protocol/api/tool'
 import { z } from 'zod'
 import { acceptLimits } from './limits.ts'
+import { acceptMcpServers, acceptStdioServers, checkServers } from './mcp-servers.ts'
 import { patchMetadata } from './metadata.ts'
 import { unsupported } from './refusal.ts'
 import { acceptTools } from './toolset.ts'
@@ -63,12 +65,16 @@ export function newAgent(body: CreateAgentBody): AgentBody {
     model: acceptModel(body.model),
     system: emptyToNull(body.system),
     tools: acceptTools(body.tools ?? [], 'tools'),
-    mcp_servers: [],
+    mcp_servers: acceptMcpServers(body.mcp_servers ?? [], 'mcp_servers'),
     skills: [],
     multiagent: null,
     execution_identity: { type: 'service_account' },
-    berth: { limits: acceptLimits(body.berth?.limits, noLimits) },
+    berth: {
+      limits: acceptLimits(body.berth?.limits, noLimits),
+      mcp_servers: acceptStdioServers(body.berth?.mcp_servers ?? []),
+    },
   }
+  checkServers(definition)
   return { definition, metadata: body.metadata ?? {} }
 }
 
@@ -83,10 +89,33 @@ export function updatedAgent(current: AgentBody, body: UpdateAgentBody): AgentBo
     model: body.model === undefined ? old.model : acceptModel(body.model, old.model),
     system: body.system === undefined ? old.system : emptyToNull(body.system),
     tools: body.tools === undefined ? old.tools : acceptTools(body.tools ?? [], 'tools'),
-    berth: { limits: acceptLimits(body.berth?.limits, body.berth === null ? noLimits : old.berth.limits) },
+    mcp_servers: updatedServers(old.mcp_servers, body.mcp_servers, 'mcp_servers'),
+    berth: {
+      limits: acceptLimits(body.berth?.limits, body.berth === null ? noLimits : old.berth.limits),
+      mcp_servers: updatedStdioServers(old.berth.mcp_servers, body.berth),
+    },
   }
+  checkServers(definition)
   const updated: AgentBody = { definition, metadata: patchMetadata(current.metadata, body.metadata) }
   return isDeepStrictEqual(updated, current) ? current : updated
+}
+
+/** Omitted keeps, null clears. */
+export function updatedServers(
+  old: McpServerParams[],
+  wanted: readonly McpServerParams[] | null | undefined,
+  field: string,
+): McpServerParams[] {
+  return wanted === undefined ? old : acceptMcpServers(wanted ?? [], field)
+}
+
+/** The same of those that run in the sandbox. */
+export function updatedStdioServers(
+  old: StdioServer[],
+  berth: { readonly mcp_servers?: readonly StdioServerParams[] | null | undefined } | null | undefined,
+): StdioServer[] {
+  if (berth === undefined || (berth !== null && berth.mcp_servers === undefined)) return old
+  return acceptStdioServers(berth?.mcp_servers ?? [])
 }
 
 /** An effort that is not named stays as it was while the model is the same. */
@@ -105,7 +134,6 @@ export function emptyToNull(value: string | null | undefined): string | null {
 }
 
 interface MaybeUnsupported {
-  readonly mcp_servers?: readonly unknown[] | null | undefined
   readonly skills?: readonly unknown[] | null | undefined
   readonly multiagent?: unknown
   readonly execution_identity?: { readonly type: string } | null | undefined
@@ -113,8 +141,6 @@ interface MaybeUnsupported {
 
 /** Empty and default values are what we do anyway; anything else is refused, never ignored. */
 export function refuseUnsupported(body: MaybeUnsupported, prefix = ''): void {
-  if ((body.mcp_servers ?? []).length > 0)
-    throw unsupported(`${prefix}mcp_servers`, 'MCP servers are not supported yet')
   if ((body.skills ?? []).length > 0) throw unsupported(`${prefix}skills`, 'skills are not supported yet')
   if ((body.multiagent ?? null) !== null) throw unsupported(`${prefix}multiagent`, 'is not supported yet')
   if ((body.execution_identity?.type ?? 'service_account') !== 'service_account') {

@@ -34,9 +34,16 @@ function readEntry(text: string, index: number): string {
   throw invalid(`config.networking.allowed_hosts.${index}`, reading.fault)
 }
 
-/** Agents have no MCP servers yet: that they may be reached adds no host. */
+/** MCP servers have a way of their own: that they may be reached adds no host. */
 export function toEgressPolicy(networking: EnvironmentConfig['networking']): EgressPolicy {
   if (networking.type === 'unrestricted') return { type: 'unrestricted' }
   const packages = networking.allow_package_managers ? Object.values(packageHosts).flat() : []
   return { type: 'limited', hosts: [...new Set([...networking.allowed_hosts, ...packages])] }
+}
+
+/** Where a session's MCP servers may be. */
+export function toMcpPolicy(networking: EnvironmentConfig['networking'], urls: readonly string[]): EgressPolicy {
+  if (networking.type === 'unrestricted') return { type: 'unrestricted' }
+  const servers = networking.allow_mcp_servers ? urls.map((url) => new URL(url).hostname) : []
+  return { type: 'limited', hosts: [...new Set([...networking.allowed_hosts, ...servers])] }
 }

@@ -17,13 +17,16 @@ import {
 import type { Prices } from '@berth/protocol/prices'
 import { checkSupported } from './acceptance.ts'
 import { activeMsOf, changedBudget, parseBudget } from './budget.ts'
-import { acceptModel, emptyToNull, refuseUnsupported } from './agent.ts'
+import { acceptModel, emptyToNull, refuseUnsupported, updatedServers, updatedStdioServers } from './agent.ts'
 import { acceptLimits } from './limits.ts'
+import { checkServers, type Tooled } from './mcp-servers.ts'
 import { patchMetadata } from './metadata.ts'
 import { invalid, unsupported } from './refusal.ts'
 import { acceptTools } from './toolset.ts'
 import { parseModels, toWireUsage } from './usage.ts'
 import { parseVaultIds } from './variables.ts'
+
+type ToolChanges = NonNullable<UpdateSessionBody['agent']>
 
 /** Throws for the parts of a creation that this server does not have. */
 export function refuseUnsupportedSession(body: CreateSessionBody): void {
@@ -38,7 +41,7 @@ export function resolveSessionAgent(
   limits?: LimitsParams | null,
 ): SessionAgent {
   const { name, description, model, system, tools, mcp_servers, skills, multiagent, execution_identity } = agent
-  const berth = { limits: acceptLimits(limits, agent.berth.limits) }
+  const berth = { ...agent.berth, limits: acceptLimits(limits, agent.berth.limits) }
   const definition: AgentDefinition = {
     name,
     description,
@@ -55,12 +58,23 @@ export function resolveSessionAgent(
   if (typeof params === 'string' || params.type === 'agent') return base
   refuseUnsupported(params, 'agent.')
   if (params.model === null) throw invalid('agent.model', 'cannot be cleared', 'agent_model_required')
-  return {
+  const effective: SessionAgent = {
     ...base,
     // An override starts from the model's defaults; nothing of the agent's own model configuration is kept.
     model: params.model === undefined ? base.model : acceptModel(params.model),
     system: params.system === undefined ? base.system : emptyToNull(params.system),
-    tools: params.tools === undefined ? base.tools : acceptTools(params.tools ?? [], 'agent.tools'),
+    ...changedTools(base, params),
+  }
+  checkServers(effective, 'agent.')
+  return effective
+}
+
+/** Omitted keeps, null clears. */
+function changedTools(old: SessionAgent, wanted: ToolChanges): Tooled {
+  return {
+    tools: wanted.tools === undefined ? old.tools : acceptTools(wanted.tools ?? [], 'agent.tools'),
+    mcp_servers: updatedServers(old.mcp_servers, wanted.mcp_servers, 'agent.mcp_servers'),
+    berth: { ...old.berth, mcp_servers: updatedStdioServers(old.berth.mcp_servers, wanted.berth) },
   }
 }
 
@@ -113,12 +127,11 @@ export function sessionChanges(
 
 function changedAgent(session: StoredSession, body: UpdateSessionBody): SessionAgent | undefined {
   const wanted = body.agent ?? {}
-  if (wanted.tools === undefined && wanted.mcp_servers === undefined) return undefined
+  if (Object.values(wanted).every((change) => change === undefined)) return undefined
   if (session.status !== 'idle') throw invalid('agent', `can only be changed while idle, not while ${session.status}`)
-  refuseUnsupported(wanted, 'agent.')
-  if (wanted.tools === undefined) return undefined
   const old = parseSessionAgent(session.agent)
-  const agent = { ...old, tools: acceptTools(wanted.tools ?? [], 'agent.tools') }
+  const agent = { ...old, ...changedTools(old, wanted) }
+  checkServers(agent, 'agent.')
   return isDeepStrictEqual(agent, old) ? undefined : agent
 }
 

@@ -5,12 +5,15 @@ import type {
   AgentToolset,
   AgentToolsetParams,
   CustomTool,
+  McpToolset,
+  McpToolsetParams,
   PermissionPolicy,
   SandboxToolName,
   ToolConfig,
   ToolConfigParams,
 } from '@berth/protocol/api/tool'
 import { sandboxToolNames } from '@berth/protocol/api/tool'
+import { type ResolvedServer, resolveServers, type Tooled } from './mcp-servers.ts'
 import { invalid, unsupported } from './refusal.ts'
 
 /** How the CLI names the tools of `agent_toolset_20260401`. */
@@ -32,6 +35,15 @@ export interface ResolvedTool {
 export interface ResolvedTools {
   readonly tools: readonly ResolvedTool[]
   readonly customTools: readonly CustomTool[]
+}
+
+export interface AgentTools extends ResolvedTools {
+  readonly mcpServers: readonly ResolvedServer[]
+}
+
+/** All that a session may use. */
+export function toolsOf(agent: Tooled): AgentTools {
+  return { ...resolveTools(agent.tools), mcpServers: resolveServers(agent) }
 }
 
 /** What a session may use: the enabled tools of the toolset, and the client's own. Web tools are not offered. */
@@ -103,7 +115,7 @@ function acceptTool(tool: AgentToolParams, field: string): AgentTool {
     case 'agent_toolset_20260401':
       return acceptToolset(tool, field)
     case 'mcp_toolset':
-      throw unsupported(field, 'MCP servers are not supported yet')
+      return acceptMcpToolset(tool, field)
     case 'custom':
     default:
       return tool
@@ -121,6 +133,28 @@ function acceptToolset(params: AgentToolsetParams, field: string): AgentToolset 
   const twice = configs.find((config, index) => configs.findIndex((other) => other.name === config.name) !== index)
   if (twice !== undefined) throw invalid(`${field}.configs`, `names ${twice.name} twice`)
   return { type: 'agent_toolset_20260401', default_config: defaults, configs }
+}
+
+/** Without a word about it, a person decides on the tools of a server that is not ours. */
+function acceptMcpToolset(params: McpToolsetParams, field: string): McpToolset {
+  const defaults = {
+    enabled: params.default_config?.enabled ?? true,
+    permission_policy: acceptPolicy(params.default_config?.permission_policy, `${field}.default_config`, {
+      type: 'always_ask',
+    }),
+  }
+  const names = new Set<string>()
+  const configs = (params.configs ?? []).map(({ name, enabled, permission_policy }, index) => {
+    if (names.has(name)) throw invalid(`${field}.configs`, `names ${name} twice`)
+    names.add(name)
+    const at = `${field}.configs.${index}`
+    return {
+      name,
+      enabled: enabled ?? defaults.enabled,
+      permission_policy: acceptPolicy(permission_policy, at, defaults.permission_policy),
+    }
+  })
+  return { type: 'mcp_toolset', mcp_server_name: params.mcp_server_name, default_config: defaults, configs }
 }
 
 type Choice = AgentToolset['default_config']

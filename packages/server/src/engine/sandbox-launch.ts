@@ -10,6 +10,7 @@ import { toGatewayBudget } from '../domain/budget.ts'
 import type { ActorDeps } from './deps.ts'
 import type { HeldSandbox } from './held-sandbox.ts'
 import type { SandboxHost } from './sandbox-host.ts'
+import { hasOtherServers, toMcpRoute } from './mcp-route.ts'
 import { toEgressPolicy } from '../domain/networking.ts'
 import { parseVaultIds } from '../domain/variables.ts'
 import { egressCredential, egressSocket, environmentOf, modelSocket, toLimits } from './session-config.ts'
@@ -78,11 +79,14 @@ export class SandboxLaunch {
     }
   }
 
-  /** Before an input: credentials may have come and gone since its way was opened. */
-  async refresh(held: HeldSandbox, row: SessionRow): Promise<void> {
-    if (held.ref === undefined || parseVaultIds(row).length === 0) return
-    const { placeholders } = await variablesOf(this.#deps, row)
-    if (held.placeholders.get(row.id) !== JSON.stringify(placeholders)) await this.#route(held, held.ref, row)
+  /** The session that lives there may have been changed, and credentials may have come and gone: its ways follow. */
+  async follow(held: HeldSandbox, row: SessionRow): Promise<void> {
+    const before = held.sessions.get(row.id)
+    if (before === undefined) return this.enter(held, row)
+    if (held.ref !== undefined && (hasOtherServers(before, row) || (await this.#hasOtherPlaceholders(held, row)))) {
+      await this.#route(held, held.ref, row)
+    }
+    held.sessions.set(row.id, row)
   }
 
   /** The session lives in it no more. */
@@ -120,14 +124,22 @@ export class SandboxLaunch {
     }
     const vaults = parseVaultIds(row)
     await this.#deps.pushes.push(vaults)
-    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, egress, vaults })
+    const mcp = toMcpRoute(row, { runDir, uidBase })
+    const ways = { egress, vaults, ...(mcp && { mcp }) }
+    await this.#openWay(row.id, { socket_path: socket, owner_uid: uidBase + row.uid, ...ways })
     held.placeholders.set(row.id, JSON.stringify(placeholders))
+  }
+
+  async #hasOtherPlaceholders(held: HeldSandbox, row: SessionRow): Promise<boolean> {
+    if (parseVaultIds(row).length === 0) return false
+    const { placeholders } = await variablesOf(this.#deps, row)
+    return held.placeholders.get(row.id) !== JSON.stringify(placeholders)
   }
 
   /** With the budget as it is now: a change that comes meanwhile finds no route, and is made up for. */
   async #openWay(
     sessionId: string,
-    place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress' | 'vaults'>,
+    place: Pick<SessionRoute, 'socket_path' | 'owner_uid' | 'egress' | 'mcp' | 'vaults'>,
   ): Promise<void> {
     const { gateway, store } = this.#deps
     const before = await store.findSession({ sessionId })

@@ -156,8 +156,7 @@ export class Sandboxes implements AsyncDisposable {
         continue
       }
       if (held !== undefined) {
-        if (held.sessions.has(sessionId)) await this.#launches.refresh(held, row)
-        else await this.#launches.enter(held, row)
+        await this.#launches.follow(held, row)
         return held.host
       }
       if (await this.#takeUp(row)) continue

@@ -5,7 +5,8 @@ import { environmentConfig } from '@berth/protocol/api/environment'
 import { parseSessionAgent } from '../domain/session.ts'
 import { dirsOf } from '../domain/session-dirs.ts'
 import { inside, type SandboxLimits } from '@berth/sandbox'
-import { resolveTools } from '../domain/toolset.ts'
+import { toLinkServer } from '../domain/mcp-servers.ts'
+import { toolsOf } from '../domain/toolset.ts'
 import type { SessionRow } from '../store/session-log.ts'
 
 const MIB = 1024 * 1024
@@ -21,7 +22,7 @@ export function toSessionConfig(
 ): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
   const { home, cwd, outputs, own } = dirsOf(row)
-  const { tools, customTools } = resolveTools(agent.tools)
+  const { tools, customTools, mcpServers } = toolsOf(agent)
   return {
     uid: row.uid,
     cwd,
@@ -36,7 +37,8 @@ export function toSessionConfig(
       description: tool.description,
       input_schema: { ...tool.input_schema },
     })),
-    mcp_servers: [],
+    mcp_servers: mcpServers.map(toLinkServer),
+    ...(mcpServers.some(({ place }) => place.type === 'remote') ? { mcp_socket: mcpSocket(inside.run, row.uid) } : {}),
     model_socket: modelSocket(inside.run, row.uid),
     egress: { socket: egressSocket(inside.run, row.uid), credential: egressCredential(nonce, row.uid) },
     max_turns: agent.berth.limits.max_turns,
@@ -56,6 +58,11 @@ export function modelSocket(runDir: string, uid: number): string {
 /** The same of its way out. */
 export function egressSocket(runDir: string, uid: number): string {
   return `${runDir}/gw/${uid}/egress.sock`
+}
+
+/** The same of its way to MCP servers. */
+export function mcpSocket(runDir: string, uid: number): string {
+  return `${runDir}/gw/${uid}/mcp.sock`
 }
 
 /**

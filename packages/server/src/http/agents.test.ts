@@ -137,8 +137,6 @@ test('unknown agents, versions and those of another workspace are not found', as
 
 const auto = { permission_policy: { type: 'auto' as const } }
 const unsupported: [string, Partial<Anthropic.Beta.AgentCreateParams>, RegExp][] = [
-  ['MCP servers', { mcp_servers: [{ type: 'url', name: 'x', url: 'https://x.example' }] }, /^501 .*mcp_servers: /],
-  ['MCP toolsets', { tools: [{ type: 'mcp_toolset', mcp_server_name: 'x' }] }, /tools\.0: /],
   ['skills', { skills: [{ type: 'custom', skill_id: 's' }] }, /skills: /],
   ['multiagent', { multiagent: { type: 'coordinator', agents: ['agent_1'] } }, /multiagent: /],
   ['other identities', { execution_identity: { type: 'aws_role', role_arn: 'arn' } }, /execution_identity: /],

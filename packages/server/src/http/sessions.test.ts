@@ -154,10 +154,6 @@ test('title and metadata can be changed, tools while idle', async () => {
 test('what an update cannot change is refused by name', async () => {
   const { id } = await create()
   await expect(client.beta.sessions.update(id, { vault_ids: [] })).rejects.toThrow(/400 .*vault_ids: /)
-  const mcp_servers = [{ type: 'url' as const, name: 'x', url: 'https://x.example' }]
-  await expect(client.beta.sessions.update(id, { agent: { mcp_servers } })).rejects.toThrow(
-    /501 .*agent\.mcp_servers: /,
-  )
 })
 
 test('an archived session is terminated, readable and closed', async () => {

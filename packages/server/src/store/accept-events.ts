@@ -111,7 +111,7 @@ async function acceptInterrupt(
 }
 
 async function acceptConfirmation(db: Db, log: SessionLog, params: UserToolConfirmationParams): Promise<SessionEvent> {
-  const [toolUseId, call] = pendingCall(log.situation, 'builtin', params.tool_use_id)
+  const [toolUseId, call] = pendingCall(log.situation, 'confirmed', params.tool_use_id)
   const event: SessionEvent = { ...params, id: newId('sevt'), processed_at: null }
   Object.assign(call, { answer: params.result, answerEventId: event.id })
   if (log.turn.parked === null) {

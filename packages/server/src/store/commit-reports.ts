@@ -2,7 +2,7 @@
 import { BerthError, type Report, type SessionUsage } from '@berth/protocol'
 import { parseSessionAgent } from '../domain/session.ts'
 import type { StopReason } from '@berth/protocol/api/event'
-import { resolveTools } from '../domain/toolset.ts'
+import { toolsOf } from '../domain/toolset.ts'
 import { translate } from '../domain/turn/translate.ts'
 import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
@@ -81,7 +81,7 @@ function contextOf(log: SessionLog, { previews, usage }: CommitReportsArgs): Tur
   return {
     threadId: log.row.thread_id,
     agentName: agent.name,
-    tools: resolveTools(agent.tools),
+    tools: toolsOf(agent),
     newEventId: () => newId('sevt'),
     previews,
     stopped: usage?.stopped ?? null,

@@ -78,6 +78,8 @@ async function handOver(
   { lacks }: Pick<DeliverInputArgs, 'lacks'>,
 ): Promise<Committed> {
   log.row.is_changed = 1
+  // What is missing is told anew.
+  log.turn = { ...log.turn, mcpFailures: [] }
   if (log.row.status === 'idle') log.toRunning()
   await log.process(eventId)
   await tellLacks(db, log, lacks)

@@ -105,7 +105,7 @@ export function failed(text: string): { content: string; isError: true } {
 async function endCalls(db: Db, log: SessionLog, unbegun: string): Promise<void> {
   const calls = await TranscriptCalls.read(db, log)
   for (const [id, call] of Object.entries(log.turn.calls)) {
-    const text = hasBegun(call) && call.kind === 'builtin' ? outcome.unknown : unbegun
+    const text = hasBegun(call) && call.kind !== 'custom' ? outcome.unknown : unbegun
     calls?.end(id, failed(text), text)
   }
   await calls?.save()
@@ -117,7 +117,7 @@ function endAsWritten(log: SessionLog, id: string, result: { content: unknown; i
   if (call === undefined) return
   delete log.turn.calls[id]
   if (call.kind === 'custom' && call.answer !== null) return
-  log.addResult(call.eventId, toResultContent(result.content), result.isError)
+  log.addResult(call, toResultContent(result.content), result.isError)
 }
 
 function askFor(log: SessionLog): void {

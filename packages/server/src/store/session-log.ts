@@ -17,7 +17,8 @@ import { newId } from '../domain/ids.ts'
 import { isBudgetReached, parseBudget } from '../domain/budget.ts'
 import type { SessionSituation } from '../domain/acceptance.ts'
 import type { EventDraft } from '../domain/turn/turn-log.ts'
-import { parseTurn, type TurnState } from '../domain/turn/turn-state.ts'
+import { resultEvent } from '../domain/turn/tool-calls.ts'
+import { type Call, parseTurn, type TurnState } from '../domain/turn/turn-state.ts'
 import { parseModels, toWireUsage } from '../domain/usage.ts'
 import { parseSessionAgent } from '../domain/session.ts'
 import type { Database } from './schema.ts'
@@ -82,16 +83,10 @@ export class SessionLog {
     this.#append({ ...draft, processed_at: this.now })
   }
 
-  /** The result of a builtin call, or of one that ends without the client's. */
-  addResult(callEventId: string, content: string | ResultBlock[], isError: boolean): void {
+  /** The result of a call that is not the client's, or that ends without the client. */
+  addResult(call: Call, content: string | ResultBlock[], isError: boolean): void {
     const blocks = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content
-    this.add({
-      id: newId('sevt'),
-      type: 'agent.tool_result',
-      tool_use_id: callEventId,
-      content: blocks,
-      is_error: isError,
-    })
+    this.add({ ...resultEvent(call, blocks, isError), id: newId('sevt') })
   }
 
   /** A client's event that waits: it has no place in the list yet. */

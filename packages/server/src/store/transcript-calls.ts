@@ -55,7 +55,7 @@ export class TranscriptCalls {
     this.write(toolUseId, result)
     // The client's own event is the record of a custom call's result.
     if (text === null) return
-    this.#log.addResult(call.eventId, text, result.isError)
+    this.#log.addResult(call, text, result.isError)
   }
 
   /** Writes the call's result; nothing where the CLI has. */

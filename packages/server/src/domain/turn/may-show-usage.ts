@@ -20,6 +20,7 @@ export function mayShowUsage(report: Report): boolean {
       return mayShowCall(report.text)
     case 'started':
     case 'call_begins':
+    case 'mcp_failure':
       return false
     default:
       return report satisfies never

@@ -74,6 +74,11 @@ export const systemMessage = z.discriminatedUnion('subtype', [
   z.looseObject({ type: z.literal('system'), subtype: z.literal('compact_boundary') }),
   z.looseObject({
     type: z.literal('system'),
+    subtype: z.literal('init'),
+    mcp_servers: z.array(z.looseObject({ name: z.string(), status: z.string() })).catch([]),
+  }),
+  z.looseObject({
+    type: z.literal('system'),
     subtype: z.literal('model_refusal_no_fallback'),
     category: z.string().nullish(),
     explanation: z.string().nullish(),

@@ -1,9 +1,12 @@
 /** Tool calls: how they are shown, when they are reached, how they end. */
-import type { Report } from '@berth/protocol'
+import type { LinkPermissionPolicy, Report } from '@berth/protocol'
+import type { EventOf } from '@berth/protocol/api/event'
+import type { ResultBlock } from '@berth/protocol/api/content'
+import { findMcpTool } from '../mcp-servers.ts'
 import { findTool, wireInput, wireName } from '../toolset.ts'
 import type { ToolResult } from './sdk-message.ts'
 import { toResultContent } from './tool-result.ts'
-import type { TurnLog } from './turn-log.ts'
+import type { NewEvent, TurnLog } from './turn-log.ts'
 import type { Call } from './turn-state.ts'
 
 const CUSTOM_PREFIX = 'mcp__custom__'
@@ -20,7 +23,9 @@ interface ToolUse {
 export function showCall(log: TurnLog, use: ToolUse): Call {
   const known = log.turn.calls[use.id]
   if (known !== undefined) return known
-  const call = use.name.startsWith(CUSTOM_PREFIX) ? showCustomCall(log, use) : showBuiltinCall(log, use)
+  const call = use.name.startsWith(CUSTOM_PREFIX)
+    ? showCustomCall(log, use)
+    : (showMcpCall(log, use) ?? showBuiltinCall(log, use))
   log.turn.calls[use.id] = call
   return call
 }
@@ -32,17 +37,40 @@ function showCustomCall(log: TurnLog, use: ToolUse): Call {
 }
 
 function showBuiltinCall(log: TurnLog, use: ToolUse): Call {
-  const tool = findTool(log.context.tools, use.name)
-  const gate = tool === undefined ? 'deny' : tool.policy === 'always_ask' ? 'ask' : 'allow'
+  const gate = gateOf(findTool(log.context.tools, use.name)?.policy)
   const eventId = log.add({
     type: 'agent.tool_use',
     name: wireName(use.name),
     input: wireInput(use.name, use.input),
-    evaluated_permission: gate,
-    // A tool that the agent does not have was refused before any policy.
-    ...(tool === undefined ? {} : { evaluation: { type: gate === 'ask' ? 'always_ask' : 'always_allow' } }),
+    ...evaluated(gate),
   })
   return { eventId, kind: 'builtin', gate, ...unreached }
+}
+
+/** undefined: the agent has no such server. */
+function showMcpCall(log: TurnLog, use: ToolUse): Call | undefined {
+  const found = findMcpTool(log.context.tools.mcpServers, use.name)
+  if (found === undefined) return undefined
+  const gate = gateOf(found.policy)
+  const eventId = log.add({
+    type: 'agent.mcp_tool_use',
+    mcp_server_name: found.server.name,
+    name: found.name,
+    input: { ...use.input },
+    ...evaluated(gate),
+  })
+  return { eventId, kind: 'mcp', gate, ...unreached }
+}
+
+function gateOf(policy: LinkPermissionPolicy | undefined): Call['gate'] {
+  if (policy === 'always_ask') return 'ask'
+  return policy === 'always_allow' ? 'allow' : 'deny'
+}
+
+/** A tool that the agent does not have was refused before any policy. */
+function evaluated(gate: Call['gate']): Pick<EventOf<'agent.tool_use'>, 'evaluated_permission' | 'evaluation'> {
+  if (gate === 'deny') return { evaluated_permission: gate }
+  return { evaluated_permission: gate, evaluation: { type: gate === 'ask' ? 'always_ask' : 'always_allow' } }
 }
 
 export function reachCall(log: TurnLog, report: Extract<Report, { type: 'tool_call' }>): void {
@@ -73,6 +101,14 @@ export function closeOpenCalls(log: TurnLog, why: (call: Call) => string): void 
   log.turn.calls = {}
 }
 
-function addResult(log: TurnLog, call: Call, content: ReturnType<typeof toResultContent>, isError: boolean): void {
-  log.add({ type: 'agent.tool_result', tool_use_id: call.eventId, content, is_error: isError })
+function addResult(log: TurnLog, call: Call, content: ResultBlock[], isError: boolean): void {
+  log.add(resultEvent(call, content, isError))
+}
+
+/** The event that ends a call for clients, where they do not end it themselves. */
+export function resultEvent(call: Call, content: ResultBlock[], isError: boolean): NewEvent {
+  const result = { content, is_error: isError }
+  return call.kind === 'mcp'
+    ? { type: 'agent.mcp_tool_result', mcp_tool_use_id: call.eventId, ...result }
+    : { type: 'agent.tool_result', tool_use_id: call.eventId, ...result }
 }

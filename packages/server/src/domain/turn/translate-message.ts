@@ -9,6 +9,7 @@ import {
   systemMessage,
   userMessage,
 } from './sdk-message.ts'
+import { failLocal } from './mcp-failure.ts'
 import { closeOpenCalls, endCall, showCall } from './tool-calls.ts'
 import type { TurnLog } from './turn-log.ts'
 
@@ -116,6 +117,9 @@ function system(log: TurnLog, message: SystemMessage): void {
       log.turn.retrying = true
       log.add({ type: 'session.status_rescheduled' })
       log.add({ type: 'session.thread_status_rescheduled', ...log.thread() })
+      return
+    case 'init':
+      failLocal(log, message)
       return
     case 'compact_boundary':
       log.add({ type: 'agent.thread_context_compacted' })

@@ -26,6 +26,25 @@ class Conversation {
           { cliName: 'Read', wireName: 'read', policy: 'always_allow' },
         ],
         customTools: [],
+        mcpServers: [
+          {
+            name: 'My docs',
+            linkName: 'My_docs_1',
+            place: { type: 'remote', url: 'https://docs.example/mcp' },
+            tools: [
+              { name: 'read', policy: 'always_allow' },
+              { name: 'drop', policy: 'deny' },
+            ],
+            otherTools: 'always_ask',
+          },
+          {
+            name: 'files',
+            linkName: 'files',
+            place: { type: 'stdio', name: 'files', command: 'files', args: [], env: {} },
+            tools: [],
+            otherTools: 'always_allow',
+          },
+        ],
       },
       newEventId: () => `sevt_${++this.#ids}`,
       previews: this.previews,
@@ -315,4 +334,57 @@ test('messages of kinds that nobody knows change nothing', () => {
     expect(talk.message(message)).toEqual([])
   }
   expect(talk.turn).toEqual(freshTurn)
+})
+
+test('a call of an MCP tool is shown under the names of the agent and of the server, and ends as such', () => {
+  const chat = new Conversation()
+  chat.start()
+  const use = (id: string, name: string) => chat.block({ type: 'tool_use', id, name, input: { q: 1 } })[0]
+  const shown = { type: 'agent.mcp_tool_use', mcp_server_name: 'My docs', input: { q: 1 } }
+  expect(use('toolu_1', 'mcp__My_docs_1__search')).toMatchObject({
+    ...shown,
+    name: 'search',
+    evaluated_permission: 'ask',
+    evaluation: { type: 'always_ask' },
+  })
+  expect(use('toolu_2', 'mcp__My_docs_1__read')).toMatchObject({
+    ...shown,
+    name: 'read',
+    evaluated_permission: 'allow',
+  })
+  const denied = use('toolu_3', 'mcp__My_docs_1__drop')
+  expect(denied).toMatchObject({ ...shown, name: 'drop', evaluated_permission: 'deny' })
+  expect(denied).not.toHaveProperty('evaluation')
+  expect(use('toolu_4', 'mcp__other__read')).toMatchObject({ type: 'agent.tool_use', evaluated_permission: 'deny' })
+  chat.end()
+  const asked = chat.turn.calls['toolu_1']?.eventId
+  expect(pendingEventIds(chat.turn)).toEqual([asked])
+  expect(chat.result('toolu_1', 'found')).toMatchObject([
+    { type: 'agent.mcp_tool_result', mcp_tool_use_id: asked, content: [{ type: 'text', text: 'found' }] },
+  ])
+})
+
+test('an MCP server that is not there is told once per turn, under the name that the agent has for it', () => {
+  const chat = new Conversation()
+  const fail = (server: string, kind: 'connection' | 'authentication') =>
+    chat.report({ type: 'mcp_failure', server, kind, detail: 'no answer' })
+  const init = (...mcp_servers: object[]) => chat.message({ type: 'system', subtype: 'init', mcp_servers })
+  expect(fail('My_docs_1', 'connection')).toMatchObject([
+    {
+      type: 'session.error',
+      error: {
+        type: 'mcp_connection_failed_error',
+        mcp_server_name: 'My docs',
+        message: 'MCP server My docs: no answer',
+        retry_status: { type: 'retrying' },
+      },
+    },
+  ])
+  expect(fail('My_docs_1', 'connection')).toEqual([])
+  expect(fail('My_docs_1', 'authentication')).toMatchObject([{ error: { type: 'mcp_authentication_failed_error' } }])
+  expect(fail('unknown', 'connection')).toEqual([])
+  expect(init({ name: 'files', status: 'connected' }, { name: 'My_docs_1', status: 'failed' })).toEqual([])
+  const failed = { name: 'files', status: 'failed' }
+  expect(init(failed)).toMatchObject([{ error: { type: 'mcp_connection_failed_error', mcp_server_name: 'files' } }])
+  expect(init(failed)).toEqual([])
 })

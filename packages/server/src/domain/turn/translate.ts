@@ -8,6 +8,7 @@ import { sessionFailure } from './failure.ts'
 import { beginCall, closeOpenCalls, reachCall } from './tool-calls.ts'
 import { translateMessage } from './translate-message.ts'
 import { outcome } from './held-calls.ts'
+import { failRemote } from './mcp-failure.ts'
 import { type EventDraft, type TurnContext, type TurnCut, TurnLog } from './turn-log.ts'
 import { hasBegun, type TurnState } from './turn-state.ts'
 
@@ -41,6 +42,8 @@ function write(log: TurnLog, report: Report): void {
       log.fail(sessionFailure('unknown_error', report.detail, 'exhausted'))
       log.isOver = report.command === 'input'
       return
+    case 'mcp_failure':
+      return failRemote(log, report)
     case 'transcript':
     case 'started':
       return

@@ -1,19 +1,19 @@
 /** The pen with which a translation writes: the turn it changes and the events it has drafted so far. */
 import type { SessionError, SessionEvent } from '@berth/protocol/api/event'
 import type { Stopped } from '@berth/protocol'
-import type { ResolvedTools } from '../toolset.ts'
+import type { AgentTools } from '../toolset.ts'
 import type { TurnState } from './turn-state.ts'
 
 type WithoutTime<Event> = Event extends unknown ? Omit<Event, 'processed_at'> : never
 /** An event before its commit gives it a time. */
 export type EventDraft = WithoutTime<SessionEvent>
 type WithoutId<Event> = Event extends unknown ? Omit<Event, 'id'> : never
-type NewEvent = WithoutId<EventDraft>
+export type NewEvent = WithoutId<EventDraft>
 
 export interface TurnContext {
   readonly threadId: string
   readonly agentName: string
-  readonly tools: ResolvedTools
+  readonly tools: AgentTools
   readonly newEventId: () => string
   /** Why the gateway refuses the session's model requests; null: it does not. */
   readonly stopped: Stopped | null

@@ -7,7 +7,7 @@ import { sessionError, stopDetails } from '@berth/protocol/api/event'
 const call = z.object({
   /** Id of the event that shows the call to clients. */
   eventId: z.string(),
-  kind: z.enum(['builtin', 'custom']),
+  kind: z.enum(['builtin', 'mcp', 'custom']),
   gate: z.enum(['allow', 'ask', 'deny']),
   /** The CLI has come to this call: it runs, or it is held for an answer. */
   reached: z.boolean(),
@@ -54,6 +54,8 @@ export const turnState = z.object({
   interrupted: z.boolean().default(false),
   /** A model request was refused for this reason, and with it the turn rests until the reason is gone. */
   paused: stopped.nullable().default(null),
+  /** MCP servers that were said to be not there, by kind and name. */
+  mcpFailures: z.array(z.string()).default([]),
   failure: sessionError.nullable(),
   refusal: stopDetails.nullable(),
 })
@@ -67,6 +69,7 @@ export const freshTurn: TurnState = {
   parked: null,
   interrupted: false,
   paused: null,
+  mcpFailures: [],
   failure: null,
   refusal: null,
 }

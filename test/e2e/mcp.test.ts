@@ -1,0 +1,190 @@
+/** MCP servers of an agent through the whole chain: client, server, sandbox, gateway, and a host of the web that is one. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { linkNames } from '../../packages/server/src/domain/mcp-names.ts'
+import { type McpPeer, tool as mcpTool } from '../../packages/runner/src/testing/mcp-peer.ts'
+import { stdioProgram } from '../../packages/runner/src/testing/stdio-program.ts'
+import type { StreamEvent } from '../harness/event-collector.ts'
+import { type McpBerth, startMcpBerth } from '../harness/mcp-berth.ts'
+import { bash, tool } from '../harness/message.ts'
+import { untilParked } from '../harness/parked-turn.ts'
+import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { type AgentParams, type TestBerth } from '../harness/test-berth.ts'
+import { endPool, untilWarm } from '../harness/warm-sandboxes.ts'
+
+const STORY_MS = 180_000
+const patient = (): AbortSignal => AbortSignal.timeout(90_000)
+
+let world: McpBerth
+let berth: TestBerth
+let peer: McpPeer
+let open: string
+
+beforeAll(async () => {
+  world = await startMcpBerth(['docs.test', 'other.test'])
+  ;({ berth, peer } = world)
+  const networking = { type: 'limited' as const, allowed_hosts: [], allow_mcp_servers: true }
+  open = (await berth.createEnvironment({ config: { type: 'cloud', networking } })).id
+  peer.servers['docs'] = { tools: [mcpTool('search'), mcpTool('publish'), mcpTool('drop')] }
+}, 120_000)
+afterAll(() => world[Symbol.asyncDispose]())
+
+const NAME = 'Our docs'
+const cli = (name: string): string => `mcp__${linkNames([NAME]).get(NAME)}__${name}`
+const always_allow = { type: 'always_allow' as const }
+const docs: Partial<AgentParams> = {
+  mcp_servers: [{ type: 'url', name: NAME, url: 'https://docs.test/docs' }],
+  tools: [
+    { type: 'agent_toolset_20260401' },
+    {
+      type: 'mcp_toolset',
+      mcp_server_name: NAME,
+      configs: [
+        { name: 'search', permission_policy: always_allow },
+        { name: 'drop', enabled: false },
+      ],
+    },
+  ],
+}
+
+async function createSession(params: Partial<AgentParams> = docs, environment_id = open): Promise<string> {
+  const agent = await berth.createAgent(params)
+  return (await berth.createSession({ agent: agent.id, environment_id })).id
+}
+
+const callsOf = (name: string) => peer.of('tools/call').filter(({ params }) => params?.['name'] === name)
+const pendingOf = (turn: readonly StreamEvent[]): readonly string[] => {
+  const reason = onlyOf(turn, 'session.status_idle').stop_reason
+  return reason.type === 'requires_action' ? reason.event_ids : []
+}
+const allow = (tool_use_id: string) => ({
+  events: [{ type: 'user.tool_confirmation' as const, tool_use_id, result: 'allow' as const }],
+})
+
+test('tools of a server are used, asked for by name, and out of reach for a shell', { timeout: STORY_MS }, async () => {
+  const id = await createSession()
+  await using events = await berth.watch(id)
+  const ways =
+    'ls /run/berth/gw/*; for s in /run/berth/gw/*/mcp.sock; do curl -s -m 5 --unix-socket $s http://x/; echo "curl $?"; done'
+  await berth.send(id, [
+    'Use the docs',
+    tool(cli('search'), { q: 'one' }),
+    '::next',
+    bash(ways),
+    bash('curl -s -m 5 -o /dev/null https://docs.test/docs; echo "web $?"'),
+    '::next',
+    tool(cli('publish'), { q: 'two' }),
+    '::next',
+    '::text done {{result}}',
+  ])
+  const turn = await events.turn(0, patient())
+  const [search, publish] = ofType(turn, 'agent.mcp_tool_use')
+  expect(search).toMatchObject({
+    mcp_server_name: NAME,
+    name: 'search',
+    input: { q: 'one' },
+    evaluated_permission: 'allow',
+  })
+  expect(publish).toMatchObject({ mcp_server_name: NAME, name: 'publish', evaluated_permission: 'ask' })
+  const result = onlyOf(turn, 'agent.mcp_tool_result')
+  expect(result).toMatchObject({ mcp_tool_use_id: search?.id, is_error: false })
+  expect(textOf(result.content)).toContain('search got {"q":"one"}')
+  const [socket, web] = ofType(turn, 'agent.tool_result').map(({ content }) => textOf(content))
+  expect(socket).toMatch(/mcp\.sock[^]*curl [1-9]/)
+  expect(socket).not.toMatch(/curl 0/)
+  expect(web).toMatch(/web [1-9]/)
+  expect(pendingOf(turn)).toEqual([publish?.id])
+  expect(callsOf('publish')).toEqual([])
+  await berth.client.beta.sessions.events.send(id, allow(publish?.id ?? ''))
+  const rest = await events.turn(turn.length, patient())
+  expect(messagesOf(rest)[0]).toMatch(/done publish got/)
+  expect(callsOf('publish')).toHaveLength(1)
+  expect(ofType([...turn, ...rest], 'session.error')).toEqual([])
+  const offered = berth.modelCalls('Use the docs')[0]?.tools ?? []
+  expect(offered).toContain(cli('publish'))
+  expect(offered).not.toContain(cli('drop'))
+})
+
+test('a call that waits outlives its CLI, and is made once', { timeout: STORY_MS }, async () => {
+  const id = await createSession()
+  await using events = await berth.watch(id)
+  const before = callsOf('publish').length
+  await berth.send(id, ['Ask', tool(cli('publish'), { q: 'later' }), '::next', '::text told {{result}}'])
+  const turn = await events.turn(0, patient())
+  const sandbox = await SessionSandbox.of(berth.traces, id)
+  process.kill((await sandbox.cli()).pid, 'SIGKILL')
+  await untilParked(berth.dir, id, 'process')
+  const [asked = ''] = pendingOf(turn)
+  await berth.client.beta.sessions.events.send(id, allow(asked))
+  const rest = await events.turn(turn.length, patient())
+  expect(onlyOf(rest, 'agent.mcp_tool_result')).toMatchObject({ mcp_tool_use_id: asked, is_error: false })
+  expect(onlyOf(rest, 'session.status_idle').stop_reason.type).toBe('end_turn')
+  expect(callsOf('publish')).toHaveLength(before + 1)
+})
+
+test(
+  'servers that are not there are told of and waited for no longer; one of the sandbox needs no way',
+  { timeout: STORY_MS },
+  async () => {
+    peer.servers['shut'] = { on: { initialize: ({ response }) => void response.writeHead(401).end() } }
+    const at = (name: string, url: string) => ({ type: 'url' as const, name, url })
+    const toolset = (mcp_server_name: string) => ({
+      type: 'mcp_toolset' as const,
+      mcp_server_name,
+      default_config: { permission_policy: always_allow },
+    })
+    const servers = [at('shut', 'https://docs.test/shut'), at('gone', 'https://docs.test/gone')]
+    const local = { type: 'stdio', name: 'files', command: 'node', args: ['-e', stdioProgram], env: { PLACE: 'there' } }
+    const params: Partial<AgentParams> & { berth: object } = {
+      mcp_servers: servers,
+      tools: [...servers.map(({ name }) => toolset(name)), toolset('files')],
+      berth: { mcp_servers: [local] },
+    }
+    const id = await createSession(params)
+    const turn = await berth.runTurn(id, ['Try', tool('mcp__files__whoami'), '::next', '::text {{result}}'], patient())
+    expect(messagesOf(turn)[0]).toMatch(/uid \d+ in there calls whoami/)
+    const errors = ofType(turn, 'session.error').map(({ error }) => error)
+    expect(errors).toHaveLength(2)
+    expect(errors).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ type: 'mcp_authentication_failed_error', mcp_server_name: 'shut' }),
+        expect.objectContaining({ type: 'mcp_connection_failed_error', mcp_server_name: 'gone' }),
+      ]),
+    )
+    // Where servers are elsewhere by now, and where the environment does not let them be reached.
+    peer.servers['moved'] = { tools: [mcpTool('search')] }
+    const agent = { mcp_servers: [at('docs', 'https://other.test/moved')], tools: [toolset('docs')], berth: null }
+    await berth.client.beta.sessions.update(id, { agent })
+    const moved = await berth.runTurn(
+      id,
+      ['Moved', tool('mcp__docs__search'), '::next', '::text {{result}}'],
+      patient(),
+    )
+    expect(messagesOf(moved)[0]).toContain('search got')
+    const closed = await berth.createEnvironment()
+    const refused = await berth.runTurn(await createSession(docs, closed.id), ['Refused', '::text ok'], patient())
+    expect(onlyOf(refused, 'session.error').error).toMatchObject({
+      type: 'mcp_connection_failed_error',
+      mcp_server_name: NAME,
+    })
+  },
+)
+
+test('a session that begins in a warm sandbox has the tools in its first turn', { timeout: STORY_MS }, async () => {
+  const agent = (await berth.createAgent(docs)).id
+  const config = {
+    type: 'cloud' as const,
+    networking: { type: 'unrestricted' as const },
+    berth: { warm_pool: { size: 1, agent } },
+  }
+  const { id: environment_id } = await berth.createEnvironment({ config })
+  const [waiting = ''] = await untilWarm(berth, environment_id, { size: 1 })
+  const sandbox = await SessionSandbox.named(berth.traces, waiting)
+  const { pid } = await sandbox.cli()
+  const { id } = await berth.createSession({ agent, environment_id })
+  const turn = await berth.runTurn(id, ['Warm', tool(cli('search')), '::next', '::text {{result}}'], patient())
+  expect(messagesOf(turn)[0]).toContain('search got')
+  expect(ofType(turn, 'session.error')).toEqual([])
+  expect((await sandbox.cli()).pid).toBe(pid)
+  await endPool(berth, environment_id)
+})
