@@ -1,7 +1,6 @@
 /** A gateway that is killed while everything is under way: nothing leaves meanwhile, and the next one knows all that the first did. */
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { call, readAll, send } from '@berth/gateway/fixture/sandbox-call'
 import { messageStart, shortAnswer, textDelta } from '@berth/gateway/fixture/upstream-server'
@@ -18,17 +17,16 @@ const words = 'a few words that the model has said, '.repeat(10)
 /** Answers that have begun and go on for as long as somebody listens. */
 const streaming = new Set<ServerResponse>()
 const asked: string[] = []
-const api = createServer((request, response) => {
-  void readAll(request).then((text) => {
-    asked.push(text)
-    response.writeHead(200, { 'content-type': 'text/event-stream' })
-    if (text.includes('at length')) {
-      response.write(messageStart(model, { input_tokens: 100, output_tokens: 1 }))
-      streaming.add(response)
-      response.on('close', () => streaming.delete(response))
-    } else response.end(shortAnswer(model))
-  })
-})
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const text = await readAll(request)
+  asked.push(text)
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  if (!text.includes('at length')) return void response.end(shortAnswer(model))
+  response.write(messageStart(model, { input_tokens: 100, output_tokens: 1 }))
+  streaming.add(response)
+  response.on('close', () => streaming.delete(response))
+}
+const api = createServer((request, response) => void answer(request, response))
 const talking = setInterval(() => streaming.forEach((response) => response.write(textDelta(words))), 20)
 beforeAll(async () => {
   api.listen(world.path('model-api.sock'))

@@ -6,8 +6,8 @@ import { waitUntil } from '../harness/wait-until.ts'
 const world = trapWorld()
 
 const MEBIBYTE = 1024 * 1024
-/** Of twenty connections of which nobody reads: what one read of each brings, as single bytes, and what is not collected yet. */
-const UNREAD = 400 * MEBIBYTE
+/** Of eight connections of which nobody reads: what one read of each brings, as single bytes, and what is not collected yet. */
+const UNREAD = 192 * MEBIBYTE
 const ask = (path: string, { method = 'GET', more = '' } = {}): string =>
   `${method} http://rogue.test${path} HTTP/1.1\r\nHost: rogue.test\r\n${auth()}${more}\r\n`
 const next = get('allowed.test')
@@ -120,7 +120,7 @@ test.each(['/body-without-end', '/chunks-without-end'])(
   async (path) => {
     await world.route(limited, 'b')
     const before = await world.weight()
-    const talks = await Promise.all(Array.from({ length: 20 }, () => world.talk()))
+    const talks = await Promise.all(Array.from({ length: 8 }, () => world.talk()))
     const visits = (await world.visits()).length
     for (const talk of talks) {
       talk.socket.pause()
@@ -133,7 +133,7 @@ test.each(['/body-without-end', '/chunks-without-end'])(
       // A neighbour is served, which takes its time.
       const { status } = await world.send(next.replace(auth(), auth('b')), 'b')
       world.count(status === 200)
-      return (await world.visits()).length === visits + 20 && now > MEBIBYTE && (await written()) === now
+      return (await world.visits()).length === visits + 8 && now > MEBIBYTE && (await written()) === now
     })
     const after = await world.weight()
     world.count(after.memory - before.memory < UNREAD)

@@ -31,12 +31,16 @@ nohup sh -c 'while :; do ln -s /etc/passwd new; mv -fT new swap; printf safe > n
 nohup python3 writer.py >/dev/null 2>&1 & echo laid`
 
 async function shell(session: string, command: string): Promise<string> {
-  const turn = await berth.runTurn(session, ['Do', tool('Bash', { command: `cd /workspace; ${command}` })])
+  const turn = await berth.runTurn(
+    session,
+    ['Do', tool('Bash', { command: `cd /workspace; ${command}` })],
+    AbortSignal.timeout(120_000),
+  )
   return textOf(onlyOf(turn, 'agent.tool_result').content).trim()
 }
 
 async function read(session: string, path: string): Promise<{ status: number; text: string; headers: Headers }> {
-  const answer = await berth.fetch(contentPath(session, path), { signal: AbortSignal.timeout(20_000) })
+  const answer = await berth.fetch(contentPath(session, path), { signal: AbortSignal.timeout(60_000) })
   return { status: answer.status, text: await answer.text(), headers: answer.headers }
 }
 
@@ -75,18 +79,18 @@ test('links, pipes, sockets, devices and files of processes are refused, or have
     const { status } = await berth.fetch(contentPath(id, path), { method: 'PUT', body: 'x' })
     expect(`${path} ${status}`).toMatch(/ 40[034]$/)
   }
-})
+}, 240_000)
 
 test('a file that changes into a link and back is itself or nothing', async () => {
   const seen = new Map<string, number>()
-  for (let n = 0; n < 20; n++) {
+  for (let n = 0; n < 12; n++) {
     const { status, text } = await read(id, 'swap')
     const what = status === 200 ? text : String(status)
     seen.set(what, (seen.get(what) ?? 0) + 1)
   }
   expect([...seen.keys()].filter((what) => !['safe', '', '400', '403', '404'].includes(what))).toEqual([])
   expect(seen.get('safe')).toBeGreaterThan(0)
-})
+}, 240_000)
 
 test('a file of 10 GB holds up nobody, read to its end or not', async () => {
   async function begin(): Promise<() => Promise<void>> {
@@ -102,7 +106,7 @@ test('a file of 10 GB holds up nobody, read to its end or not', async () => {
     size: 10 * 1024 ** 3,
   })
   await Promise.all(ends.map((end) => end()))
-})
+}, 240_000)
 
 test('a page or a picture of the agent is a download under its own name, and nothing that runs', async () => {
   for (const [path, name] of [
@@ -118,7 +122,7 @@ test('a page or a picture of the agent is a download under its own name, and not
       'content-security-policy': "default-src 'none'; sandbox",
     })
   }
-})
+}, 240_000)
 
 test('a checkpoint says what it left out, and has a writer’s files as they were at one moment; two at once, too', async () => {
   await shell(id, 'rm huge')
@@ -143,7 +147,7 @@ test('a checkpoint says what it left out, and has a writer’s files as they wer
       expect([lines.length - 1, lines.length]).toContain(count)
     }
   }
-})
+}, 240_000)
 
 test('of one checkpoint two sessions are made that share nothing, and that have no secret of the first', async () => {
   const own = `printf '%s ' "$HTTPS_PROXY" $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' ')`
@@ -170,4 +174,4 @@ test('of one checkpoint two sessions are made that share nothing, and that have 
   expect(new Set(seen).size).toBe(5)
   expect(new Set(forks.map(({ session }) => session.id)).size).toBe(2)
   await waitUntil('the files of the first are its own', async () => (await read(id, 'mine')).status === 404)
-})
+}, 240_000)
