@@ -1,5 +1,11 @@
 import { once } from 'node:events'
-import { type ClientRequest, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http'
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  request as httpRequest,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import { type Duplex, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -55,7 +61,8 @@ export async function forwardHttp({ request, response, signal, limits, ...given 
     const incoming = await answerOf(outgoing, sent)
     response.sendDate = false
     const answer = toAnswer(incoming, injected, hasBody(request, incoming))
-    response.writeHead(incoming.statusCode ?? 502, answer.statusMessage, answer.headers)
+    // Without the host's own words for the status, which nobody needs.
+    response.writeHead(incoming.statusCode ?? 502, answer.headers)
     // Whoever listens to events waits for the head of the answer, and maybe long for the first of them.
     if (incoming.headers['content-type']?.startsWith('text/event-stream') === true) response.flushHeaders()
     await pipeline([incoming, ...answer.stages, response])
@@ -128,7 +135,7 @@ export function toAnswer(
   hasBody: boolean,
 ): ScrubbedAnswer {
   const headers = toSandbox(incoming.rawHeaders)
-  if (injected === undefined) return { statusMessage: incoming.statusMessage ?? '', headers, stages: [] }
+  if (injected === undefined) return { headers, stages: [] }
   return scrubbedAnswer({ answer: incoming, headers, hasBody, backwards: injected.backwards })
 }
 
@@ -138,7 +145,7 @@ function hasBody({ method }: IncomingMessage, { statusCode }: IncomingMessage): 
 
 export function headOf(status: number | undefined, answer: ScrubbedAnswer, further: readonly string[]): string {
   const lines = pairsOf([...answer.headers, ...further]).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${status} ${answer.statusMessage}\r\n${lines.join('')}\r\n`
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status ?? 0] ?? ''}\r\n${lines.join('')}\r\n`
 }
 
 export async function untilClosed(response: ServerResponse): Promise<void> {

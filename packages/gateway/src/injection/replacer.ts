@@ -1,4 +1,5 @@
 import { Duplex, Transform } from 'node:stream'
+import { UNREAD_BYTES } from '../egress/unread-bytes.ts'
 
 export interface Replacement {
   /** At least one byte. */
@@ -47,7 +48,8 @@ export class Replacer {
       at = place + replacement.from.length
       if (at > open) open = this.#openEnd(bytes, at)
     }
-    this.#held = bytes.subarray(open)
+    // A copy, so that a few bytes do not keep a whole chunk in memory.
+    this.#held = Buffer.from(bytes.subarray(open))
     parts.push(bytes.subarray(at, open))
     return parts.length === 1 ? (parts[0] ?? bytes) : Buffer.concat(parts)
   }
@@ -86,6 +88,7 @@ export function replacing(replacements: readonly Replacement[]): Transform {
   const replacer = new Replacer(replacements)
   const somethingOf = (bytes: Buffer): Buffer | undefined => (bytes.length === 0 ? undefined : bytes)
   return new Transform({
+    highWaterMark: UNREAD_BYTES,
     transform: (chunk: Buffer, _encoding, done) => done(null, somethingOf(replacer.push(chunk))),
     flush: (done) => done(null, somethingOf(replacer.end())),
   })

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import { type BrotliOptions, createBrotliDecompress, createGunzip, createInflate, type ZlibOptions } from 'node:zlib'
 import { EgressRefusal } from '../egress/refusal.ts'
+import { UNREAD_BYTES } from '../egress/unread-bytes.ts'
 import { pairsOf } from './injected-request.ts'
 import { replaceIn, type Replacement, replacing } from './replacer.ts'
 
 export interface ScrubbedAnswer {
-  readonly statusMessage: string
   /** Name and value in turns. */
   readonly headers: string[]
   /** Through which the body has to go. */
@@ -14,7 +14,7 @@ export interface ScrubbedAnswer {
 }
 
 interface Given {
-  readonly answer: Pick<IncomingMessage, 'statusCode' | 'statusMessage' | 'headers'>
+  readonly answer: Pick<IncomingMessage, 'headers'>
   /** As they would go to the sandbox. */
   readonly headers: readonly string[]
   readonly hasBody: boolean
@@ -33,11 +33,12 @@ export function scrubbedAnswer({ answer, headers, hasBody, backwards }: Given): 
     return scrub(name) === name && !(hasBody && (lower === 'content-length' || lower === 'content-encoding'))
   })
   return {
-    statusMessage: scrub(answer.statusMessage ?? ''),
     headers: kept.flatMap(([name, value]) => [name, scrub(value)]),
     stages: hasBody ? [...decoding(answer.headers['content-encoding']), replacing(backwards)] : [],
   }
 }
+
+const unhurried: { readonly highWaterMark: number } & ZlibOptions & BrotliOptions = { highWaterMark: UNREAD_BYTES }
 
 function decoding(encoding: string | undefined): Transform[] {
   switch (encoding?.toLowerCase() ?? 'identity') {
@@ -46,11 +47,11 @@ function decoding(encoding: string | undefined): Transform[] {
       return []
     case 'gzip':
     case 'x-gzip':
-      return [createGunzip()]
+      return [createGunzip(unhurried)]
     case 'deflate':
-      return [createInflate()]
+      return [createInflate(unhurried)]
     case 'br':
-      return [createBrotliDecompress()]
+      return [createBrotliDecompress(unhurried)]
     default:
       throw new EgressRefusal(502, 'unreachable', 'the host has answered in an encoding that was not asked for')
   }
