@@ -219,25 +219,6 @@ test('the ways out of a session that is over are closed, however that came about
   expect(await gateway.sessions()).toContain(id)
 })
 
-test('while the gateway is down nothing leaves, and afterwards the policy is the same', async () => {
-  const sandbox = await SessionSandbox.of(berth.traces, id)
-  expect((await sandbox.processes()).length).toBeGreaterThan(2)
-  // The loop is at work in the sandbox while the gateway dies and comes back.
-  const watch = `for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w '%{http_code} ' --cacert ca.pem https://allowed.test/page https://refused.test/ 2>/dev/null; sleep 0.1; done`
-  const turn = shell(watch)
-  const before = (await berth.traces.gateway())?.pid ?? 0
-  const last = (await decisions('?limit=1')).data[0]?.id ?? 0
-  await waitUntil('the loop gets through', async () =>
-    (await decisions()).data.some(({ id: one, decision }) => one > last && decision === 'allow'),
-  )
-  process.kill(before, 'SIGKILL')
-  const codes = (await turn).trim().split(' ')
-  expect(codes).toContain('200')
-  expect(codes.at(-2)).toBe('200')
-  expect(refusedHost.connections()).toBe(0)
-  expect((await berth.traces.gateway())?.pid).not.toBe(before)
-}, 120_000)
-
 /** The session has a secret for `bound.test` from its next connection on. */
 async function giveSecret(): Promise<void> {
   const gateway = openGatewayClient(controlSocket(join(berth.dir, 'gateway')))
@@ -303,3 +284,22 @@ test('programs use a secret that they do not have, at its host alone, without be
   )
   expect(used.length).toBeGreaterThanOrEqual(Object.keys(boundPrograms).length)
 }, 240_000)
+
+test('while the gateway is down nothing leaves, and afterwards the policy is the same', async () => {
+  const sandbox = await SessionSandbox.of(berth.traces, id)
+  expect((await sandbox.processes()).length).toBeGreaterThan(2)
+  // The loop is at work in the sandbox while the gateway dies and comes back.
+  const watch = `for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w '%{http_code} ' --cacert ca.pem https://allowed.test/page https://refused.test/ 2>/dev/null; sleep 0.1; done`
+  const turn = shell(watch)
+  const before = (await berth.traces.gateway())?.pid ?? 0
+  const last = (await decisions('?limit=1')).data[0]?.id ?? 0
+  await waitUntil('the loop gets through', async () =>
+    (await decisions()).data.some(({ id: one, decision }) => one > last && decision === 'allow'),
+  )
+  process.kill(before, 'SIGKILL')
+  const codes = (await turn).trim().split(' ')
+  expect(codes).toContain('200')
+  expect(codes.at(-2)).toBe('200')
+  expect(refusedHost.connections()).toBe(0)
+  expect((await berth.traces.gateway())?.pid).not.toBe(before)
+}, 120_000)

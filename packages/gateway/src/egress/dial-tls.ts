@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import {
   connect,
+  type ConnectionOptions,
   createSecureContext,
   DEFAULT_MIN_VERSION,
   getCACertificates,
@@ -9,6 +10,7 @@ import {
 } from 'node:tls'
 import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
+import { UNREAD_BYTES } from './unread-bytes.ts'
 import { dial } from './way-out.ts'
 
 /** By which authorities the certificates of hosts are judged. */
@@ -41,13 +43,15 @@ export async function dialTls(
   { trust, signal }: TlsDial,
 ): Promise<TLSSocket> {
   const socket = await dial(target, addresses, signal)
-  const secure = connect({
+  const options: ConnectionOptions & { readonly highWaterMark: number } = {
     socket,
     servername: target.host,
     secureContext: trust,
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: true,
-  })
+    highWaterMark: UNREAD_BYTES,
+  }
+  const secure = connect(options)
   // Whoever uses it hears of its end by its close.
   secure.on('error', () => undefined)
   try {

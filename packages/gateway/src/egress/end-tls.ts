@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
-import { type SecureContext, TLSSocket } from 'node:tls'
+import { type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls'
+import { UNREAD_BYTES } from './unread-bytes.ts'
 
 export interface TlsEnd {
   /** With the certificate of the host for which the client takes us. */
@@ -14,7 +15,13 @@ export interface TlsEnd {
 export function endTls(client: Duplex, first: Buffer, { context, signal }: TlsEnd): Promise<TLSSocket | undefined> {
   const { promise, resolve } = Promise.withResolvers<TLSSocket | undefined>()
   client.unshift(first)
-  const inside = new TLSSocket(client, { isServer: true, secureContext: context, ALPNProtocols: ['http/1.1'] })
+  const options: TLSSocketOptions & { readonly highWaterMark: number } = {
+    isServer: true,
+    secureContext: context,
+    ALPNProtocols: ['http/1.1'],
+    highWaterMark: UNREAD_BYTES,
+  }
+  const inside = new TLSSocket(client, options)
   const settle = (agreed: boolean): void => {
     signal.removeEventListener('abort', fail)
     inside.off('secure', agree).off('close', fail)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { SecretSession } from '../fixture/secret-session.ts'
-import { openSecretWorld, type SecretWorld } from '../fixture/secret-world.ts'
+import { allHosts, openSecretWorld, type SecretWorld } from '../fixture/secret-world.ts'
 
 const token = 'tok-3f9a/Zq"7&x'
 const variables = [
@@ -205,4 +205,16 @@ test('secrets are those of the moment, on a connection that is open, too', async
   expect(await sent()).toBe(`Bearer ${here}`)
   await world.putVariables(variables)
   over.destroy()
+})
+
+test('a connection that the policy no longer allows is cut', async () => {
+  const over = await session.connect('bound.test')
+  await session.call({ host: 'bound.test', over })
+  world.allow(['other.test'])
+  try {
+    await once(over.resume(), 'close')
+    await expect(session.connect('bound.test')).rejects.toThrow('403')
+  } finally {
+    world.allow(allHosts)
+  }
 })

@@ -1,4 +1,5 @@
 import { Duplex, Transform } from 'node:stream'
+import { UNREAD_BYTES } from '../egress/unread-bytes.ts'
 
 export interface Replacement {
   /** At least one byte. */
@@ -91,6 +92,7 @@ export function replacing(replacements: readonly Replacement[]): Transform {
   const replacer = new Replacer(replacements)
   const somethingOf = (bytes: Buffer): Buffer | undefined => (bytes.length === 0 ? undefined : bytes)
   return new Transform({
+    highWaterMark: UNREAD_BYTES,
     transform: (chunk: Buffer, _encoding, done) => done(null, somethingOf(replacer.push(chunk))),
     flush: (done) => done(null, somethingOf(replacer.end())),
   })

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import { type BrotliOptions, createBrotliDecompress, createGunzip, createInflate, type ZlibOptions } from 'node:zlib'
 import { EgressRefusal } from '../egress/refusal.ts'
+import { UNREAD_BYTES } from '../egress/unread-bytes.ts'
 import { pairsOf } from './injected-request.ts'
 import { replaceIn, type Replacement, replacing } from './replacer.ts'
 
@@ -37,6 +38,8 @@ export function scrubbedAnswer({ answer, headers, hasBody, backwards }: Given): 
   }
 }
 
+const unhurried: { readonly highWaterMark: number } & ZlibOptions & BrotliOptions = { highWaterMark: UNREAD_BYTES }
+
 function decoding(encoding: string | undefined): Transform[] {
   switch (encoding?.toLowerCase() ?? 'identity') {
     case 'identity':
@@ -44,11 +47,11 @@ function decoding(encoding: string | undefined): Transform[] {
       return []
     case 'gzip':
     case 'x-gzip':
-      return [createGunzip()]
+      return [createGunzip(unhurried)]
     case 'deflate':
-      return [createInflate()]
+      return [createInflate(unhurried)]
     case 'br':
-      return [createBrotliDecompress()]
+      return [createBrotliDecompress(unhurried)]
     default:
       throw new EgressRefusal(502, 'unreachable', 'the host has answered in an encoding that was not asked for')
   }
