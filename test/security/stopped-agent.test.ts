@@ -45,12 +45,11 @@ test.concurrent(
   'one that stops all it can between turns is found when the next message comes',
   async () => {
     const { id } = await berth.createSession()
-    await berth.runTurn(id, [
-      'Stop',
-      bash('(while [ ! -e over ]; do sleep 0.1; done; kill -STOP -1) & true'),
-      '::next',
-      '::text Now.',
-    ])
+    await berth.runTurn(
+      id,
+      ['Stop', bash('(while [ ! -e over ]; do sleep 0.1; done; kill -STOP -1) & true'), '::next', '::text Now.'],
+      soon(),
+    )
     const sandbox = await SessionSandbox.of(berth.traces, id)
     const { pid } = await sandbox.cli()
     expect((await berth.fetch(contentPath(id, 'over'), { method: 'PUT', body: '' })).status).toBe(200)
