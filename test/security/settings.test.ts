@@ -13,6 +13,9 @@ import { Tally } from './tally.ts'
 
 const MARKS = '/workspace/marks'
 const forbidden = tool('Write', { file_path: '/workspace/forbidden', content: 'x' })
+/** Every stage starts processes anew, on a machine that may have other things to do. */
+const TIMEOUT_MS = 240_000
+const soon = (): AbortSignal => AbortSignal.timeout(100_000)
 const planted = z.object({ case: z.number(), tried: z.string(), outcome: z.literal('planted') })
 
 let berth: TestBerth
@@ -41,7 +44,7 @@ interface Asked {
 
 /** Runs a turn up to the call that has to be asked for. */
 async function untilAsked(id: string, prompt: readonly string[]): Promise<Asked> {
-  const turn = await berth.runTurn(id, [...prompt, '::next', '::text Done.'])
+  const turn = await berth.runTurn(id, [...prompt, '::next', '::text Done.'], soon())
   const reason = onlyOf(turn, 'session.status_idle').stop_reason
   tally.count(reason.type === 'requires_action')
   if (reason.type !== 'requires_action') throw new Error(`nothing was asked: ${JSON.stringify(reason)}`)
@@ -55,7 +58,7 @@ async function answer(id: string, { calls }: Asked, result: 'allow' | 'deny'): P
   await berth.client.beta.sessions.events.send(id, {
     events: calls.map((tool_use_id) => ({ ...confirmation, tool_use_id })),
   })
-  return messagesOf(await events.turn())
+  return messagesOf(await events.turn(0, soon()))
 }
 
 /** Names in a directory of the session's, and none where there is no such directory. */
@@ -78,81 +81,91 @@ async function expectNoneObeyed(id: string, devices: readonly string[]): Promise
   expect(marks).toEqual([])
 }
 
-test('settings, hooks, servers, plugins and programs that the agent leaves behind are not obeyed', async () => {
-  const id = await sessionThatAsks('write')
-  const source = await readFile(join(import.meta.dirname, 'inside/plant.mjs'))
-  const plant = `echo ${source.toString('base64')} | base64 -d > /tmp/plant.mjs; /opt/berth/node /tmp/plant.mjs ${MARKS} > devices`
-  await berth.runTurn(id, ['Plant', bash(plant), '::next', '::text Planted.'])
-  const devices = await devicesOf(id)
-  expect(devices.length).toBeGreaterThan(100)
+test(
+  'settings, hooks, servers, plugins and programs that the agent leaves behind are not obeyed',
+  async () => {
+    const id = await sessionThatAsks('write')
+    const source = await readFile(join(import.meta.dirname, 'inside/plant.mjs'))
+    const plant = `echo ${source.toString('base64')} | base64 -d > /tmp/plant.mjs; /opt/berth/node /tmp/plant.mjs ${MARKS} > devices`
+    await berth.runTurn(id, ['Plant', bash(plant), '::next', '::text Planted.'], soon())
+    const devices = await devicesOf(id)
+    expect(devices.length).toBeGreaterThan(100)
 
-  const restart = async (): Promise<void> =>
-    void process.kill((await (await SessionSandbox.of(berth.traces, id)).cli()).pid, 'SIGKILL')
-  const loseAll = async (): Promise<void> => {
-    await takeCheckpoint(berth, id)
-    await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'lost' })
-  }
-  // Without hooks the platform's own would be missing, too.
-  const mute = async (): Promise<void> => {
-    const body = JSON.stringify({ disableAllHooks: true, permissions: { allow: ['Write'] } })
-    for (const path of ['/workspace/.claude/settings.local.json', `/home/${id}/.claude/settings.local.json`])
-      expect((await berth.fetch(contentPath(id, path), { method: 'PUT', body })).status).toBe(200)
-    await restart()
-  }
-  const stages = {
-    'the same process': () => undefined,
-    'one started later': restart,
-    'one of a checkpoint': loseAll,
-    'one without hooks': mute,
-  }
-  for (const [stage, begin] of Object.entries(stages)) {
-    await begin()
-    const look = bash("env | grep -c '[P]LANTED'; cat ~/.claude/projects/session/* | grep -c 'PLANTED-[M]EMORY'; true")
-    const asked = await untilAsked(id, [stage, look, '::next', forbidden])
-    expect(await answer(id, asked, 'deny')).toEqual(['Done.'])
-    tally.expectAll({ [stage]: asked.seen }, { [stage]: '0\n0' })
+    const restart = async (): Promise<void> =>
+      void process.kill((await (await SessionSandbox.of(berth.traces, id)).cli()).pid, 'SIGKILL')
+    const loseAll = async (): Promise<void> => {
+      await takeCheckpoint(berth, id)
+      await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'lost' })
+    }
+    // Without hooks the platform's own would be missing, too.
+    const mute = async (): Promise<void> => {
+      const body = JSON.stringify({ disableAllHooks: true, permissions: { allow: ['Write'] } })
+      for (const path of ['/workspace/.claude/settings.local.json', `/home/${id}/.claude/settings.local.json`])
+        expect((await berth.fetch(contentPath(id, path), { method: 'PUT', body })).status).toBe(200)
+      await restart()
+    }
+    const stages = {
+      'the same process': () => undefined,
+      'one started later': restart,
+      'one of a checkpoint': loseAll,
+      'one without hooks': mute,
+    }
+    for (const [stage, begin] of Object.entries(stages)) {
+      await begin()
+      const look = bash(
+        "env | grep -c '[P]LANTED'; cat ~/.claude/projects/session/* | grep -c 'PLANTED-[M]EMORY'; true",
+      )
+      const asked = await untilAsked(id, [stage, look, '::next', forbidden])
+      expect(await answer(id, asked, 'deny')).toEqual(['Done.'])
+      tally.expectAll({ [stage]: asked.seen }, { [stage]: '0\n0' })
+      await expectNoneObeyed(id, devices)
+      const [call] = berth.modelCalls(stage)
+      expect(call?.tools.filter((name) => /mcp|planted/.test(name))).toEqual([])
+    }
+    expect(await namesIn(id, '/workspace')).not.toContain('forbidden')
+
+    // One that waits while everything is lost, and is carried out by a process of its own.
+    const asked = await untilAsked(id, ['Held', forbidden])
+    await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'kept' })
+    await untilParked(berth.dir, id, 'sandbox')
+    expect(await answer(id, asked, 'allow')).toEqual(['Done.'])
+    expect(await namesIn(id, '/workspace')).toContain('forbidden')
     await expectNoneObeyed(id, devices)
-    const [call] = berth.modelCalls(stage)
-    expect(call?.tools.filter((name) => /mcp|planted/.test(name))).toEqual([])
-  }
-  expect(await namesIn(id, '/workspace')).not.toContain('forbidden')
 
-  // One that waits while everything is lost, and is carried out by a process of its own.
-  const asked = await untilAsked(id, ['Held', forbidden])
-  await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'kept' })
-  await untilParked(berth.dir, id, 'sandbox')
-  expect(await answer(id, asked, 'allow')).toEqual(['Done.'])
-  expect(await namesIn(id, '/workspace')).toContain('forbidden')
-  await expectNoneObeyed(id, devices)
+    // The same files, read by a process that is not the platform's: they work.
+    const own =
+      'rm -r .claude/settings.local.json ~/.claude/settings.local.json; timeout 4 /opt/berth/claude -p hello < /dev/null > /dev/null 2>&1; true'
+    await berth.runTurn(id, ['Own', bash(own), '::next', '::text Done.'], soon())
+    const obeyed = await namesIn(id, MARKS)
+    expect(obeyed.join(' ')).toMatch(/home-SessionStart/)
+    expect(obeyed.join(' ')).toMatch(/workspace-SessionStart/)
+    const remembered = bash("cat ~/.claude/projects/session/* | grep -c 'PLANTED-[M]EMORY'; true")
+    const turn = await berth.runTurn(id, ['Remembered', remembered, '::next', '::text {{result}}'], soon())
+    expect(messagesOf(turn).join()).toMatch(/^[1-9]/)
+  },
+  TIMEOUT_MS,
+)
 
-  // The same files, read by a process that is not the platform's: they work.
-  const own =
-    'rm -r .claude/settings.local.json ~/.claude/settings.local.json; timeout 4 /opt/berth/claude -p hello < /dev/null > /dev/null 2>&1; true'
-  await berth.runTurn(id, ['Own', bash(own), '::next', '::text Done.'])
-  const obeyed = await namesIn(id, MARKS)
-  expect(obeyed.join(' ')).toMatch(/home-SessionStart/)
-  expect(obeyed.join(' ')).toMatch(/workspace-SessionStart/)
-  const remembered = bash("cat ~/.claude/projects/session/* | grep -c 'PLANTED-[M]EMORY'; true")
-  const turn = await berth.runTurn(id, ['Remembered', remembered, '::next', '::text {{result}}'])
-  expect(messagesOf(turn).join()).toMatch(/^[1-9]/)
-}, 120_000)
-
-test('start-up files of shells are not run before a command was allowed', async () => {
-  const id = await sessionThatAsks('bash')
-  const names = ['.bashrc', '.profile', '.bash_profile', '.bash_login', '.bash_logout', '.zshenv', '.zshrc']
-  const files = names.map((name) =>
-    tool('Write', { file_path: `/home/${id}/${name}`, content: `mkdir -p ${MARKS}; touch ${MARKS}/shell${name}\n` }),
-  )
-  await berth.runTurn(id, ['Plant', ...files, '::next', '::text Planted.'])
-  expect(await namesIn(id, `/home/${id}`)).toEqual(expect.arrayContaining(names))
-  for (const stage of ['the same process', 'one started later']) {
-    if (stage !== 'the same process') process.kill((await (await SessionSandbox.of(berth.traces, id)).cli()).pid)
-    await answer(id, await untilAsked(id, [stage, bash('echo $$')]), 'deny')
-    const marks = await namesIn(id, '/workspace')
-    for (const name of names) tally.count(!marks.includes(`shell${name}`) && marks.length === 0)
-    expect(marks).toEqual([])
-  }
-  // A command that was allowed reads them, as it does for everybody.
-  await answer(id, await untilAsked(id, ['Allowed', bash('echo $$')]), 'allow')
-  expect((await namesIn(id, MARKS)).length).toBeGreaterThan(0)
-}, 120_000)
+test(
+  'start-up files of shells are not run before a command was allowed',
+  async () => {
+    const id = await sessionThatAsks('bash')
+    const names = ['.bashrc', '.profile', '.bash_profile', '.bash_login', '.bash_logout', '.zshenv', '.zshrc']
+    const files = names.map((name) =>
+      tool('Write', { file_path: `/home/${id}/${name}`, content: `mkdir -p ${MARKS}; touch ${MARKS}/shell${name}\n` }),
+    )
+    await berth.runTurn(id, ['Plant', ...files, '::next', '::text Planted.'], soon())
+    expect(await namesIn(id, `/home/${id}`)).toEqual(expect.arrayContaining(names))
+    for (const stage of ['the same process', 'one started later']) {
+      if (stage !== 'the same process') process.kill((await (await SessionSandbox.of(berth.traces, id)).cli()).pid)
+      await answer(id, await untilAsked(id, [stage, bash('echo $$')]), 'deny')
+      const marks = await namesIn(id, '/workspace')
+      for (const name of names) tally.count(!marks.includes(`shell${name}`) && marks.length === 0)
+      expect(marks).toEqual([])
+    }
+    // A command that was allowed reads them, as it does for everybody.
+    await answer(id, await untilAsked(id, ['Allowed', bash('echo $$')]), 'allow')
+    expect((await namesIn(id, MARKS)).length).toBeGreaterThan(0)
+  },
+  TIMEOUT_MS,
+)

@@ -7,25 +7,23 @@ const HELD_MS = 600_000
 const say = (held) => process.stdout.write(`${JSON.stringify({ case: 23, tried: process.argv[2], outcome: held })}\n`)
 const proxy = new URL(process.env.HTTP_PROXY)
 
-/** Opens connections and keeps them; answers how many stay open. */
-async function connections(to, count) {
-  const sockets = Array.from({ length: count }, () => connect(to).on('error', () => {}))
-  const numbers = () => Map.groupBy(sockets, ({ readyState }) => readyState)
-  let before
-  for (let now = ''; now !== before || numbers().has('opening');) {
-    before = now
-    await new Promise((resolve) => setTimeout(resolve, 1_000))
-    now = String(numbers().get('open')?.length)
+/** Opens connections and keeps them; answers how many stay open. Those that are refused are so when somebody has come to it. */
+async function connections(to, limit) {
+  const sockets = Array.from({ length: 3_000 }, () => connect(to).on('error', () => {}))
+  const count = (state) => sockets.filter(({ readyState }) => readyState === state).length
+  for (let look = 0; look < 60; look++) {
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    if (count('opening') === 0 && count('open') <= limit) break
   }
-  return numbers().get('open')?.length ?? 0
+  return count('open')
 }
 
 switch (process.argv[2]) {
   case 'model':
-    say(await connections({ path: process.env.ANTHROPIC_UNIX_SOCKET }, 3_000))
+    say(await connections({ path: process.env.ANTHROPIC_UNIX_SOCKET }, 64))
     break
   case 'proxy':
-    say(await connections({ host: '127.0.0.1', port: Number(proxy.port) }, 3_000))
+    say(await connections({ host: '127.0.0.1', port: Number(proxy.port) }, 256))
     break
   case 'files': {
     let count = 0

@@ -16,7 +16,7 @@ const weak = {
   's/"CAP_KILL"/"CAP_KILL","CAP_SYS_ADMIN"/g': 'with the capabilities CapBnd',
   's/{"type":"network"},//': 'without a network namespace of its own',
   's/{"type":"ipc"},//': 'without a ipc namespace of its own',
-  's#"cgroupsPath":"/berth/[^"]*"#"cgroupsPath":"/berth/elsewhere"#': 'without its cgroup',
+  's#"cgroupsPath":"\\([^"]*\\)"#"cgroupsPath":"\\1/inner"#': 'without its cgroup',
 }
 
 it.skipIf(process.getuid?.() !== 0)(

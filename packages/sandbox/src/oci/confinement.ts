@@ -6,9 +6,11 @@ import { cgroupPids } from './cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import { UIDS_PER_SLOT } from './uid-slots.ts'
 
-/** A runtime says that it has started what is still becoming the sandbox's first process. */
-const SETTLE_MS = 2_000
+/** A runtime says that it has started what is still becoming the sandbox's first process. Judged is what that has become, as soon as it has. */
+const SETTLE_MS = 20_000
 const LOOK_MS = 5
+/** Below it are the first programs of every sandbox. */
+const PROGRAMS = '/opt/berth/'
 
 /** Names in /proc of the kinds of namespaces, where they differ from those of the runtime specification. */
 const namesInProc: Readonly<Record<string, string>> = { mount: 'mnt', network: 'net' }
@@ -28,17 +30,31 @@ export async function assertConfined(sandbox: Confined, signal: AbortSignal): Pr
   for (;;) {
     const lack = await lackOf(sandbox)
     if (lack === undefined) return
-    if (performance.now() > deadline) throw new BerthError('unavailable', `the runtime made ${sandbox.id} ${lack}`)
+    if (lack.isFinal || performance.now() > deadline)
+      throw new BerthError('unavailable', `the runtime made ${sandbox.id} ${lack.what}`)
     await sleep(LOOK_MS, undefined, { signal })
   }
 }
 
-async function lackOf({ id, uidBase, cgroups }: Confined): Promise<string | undefined> {
+interface Lack {
+  readonly what: string
+  /** It will not come any more. */
+  readonly isFinal: boolean
+}
+
+async function lackOf({ id, uidBase, cgroups }: Confined): Promise<Lack | undefined> {
   const isCounted = cgroups.mounts.length > 0
-  const pids = isCounted ? await cgroupPids(cgroups, id) : await pidsOfRange(uidBase)
-  if (isCounted && pids.length === 0) return (await pidsOfRange(uidBase)).length > 0 ? 'without its cgroup' : undefined
-  const lacks = await Promise.all(pids.map((pid) => lackOfProcess(pid, uidBase)))
-  return lacks.find((lack) => lack !== undefined)
+  const counted = isCounted ? await cgroupPids(cgroups, id) : []
+  const pids = counted.length > 0 ? counted : await pidsOfRange(uidBase)
+  const lacks = await Promise.all(
+    pids.map(async (pid) => {
+      // Before the look at the rest: what a program lacks that has begun, it lacks for good.
+      const isFinal = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).startsWith(PROGRAMS)
+      const what = isCounted && counted.length === 0 ? 'without its cgroup' : await lackOfProcess(pid, uidBase)
+      return what === undefined ? undefined : { what, isFinal }
+    }),
+  )
+  return lacks.find((lack) => lack?.isFinal === true) ?? lacks.find((lack) => lack !== undefined)
 }
 
 async function lackOfProcess(pid: number, uidBase: number): Promise<string | undefined> {
