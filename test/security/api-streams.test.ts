@@ -71,6 +71,18 @@ test('a reader that stops reading what it asked to have repeated costs a page of
   expect(each).toBeLessThan(4)
 })
 
+test('an answer that nobody reads is not kept', async () => {
+  await using own = await serveApp({ readWithinMs: 1_000 })
+  const session = await BusySession.create(own)
+  await session.tell(1_000)
+  using reader = await Reader.open(own, `/v1/sessions/${session.id}/events?limit=1000`)
+  reader.stall()
+  await waitUntil('it is given up', async () => (await own.connections()) === 0)
+  await reader.readToEnd()
+  tally.count(reader.bytes < 8_000_000)
+  expect(reader.bytes).toBeLessThan(8_000_000)
+})
+
 const percentile = (values: readonly number[], part: number): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)] ?? 0
 
