@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
 import { BerthError } from '@berth/protocol'
 import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
@@ -41,6 +42,8 @@ export interface TestServer extends AsyncDisposable {
   /** Raw request with the key. */
   fetch(path: string, init?: RequestInit): Promise<Response>
   readonly logged: string[]
+  /** How many there are to the server now. */
+  connections(): Promise<number>
 }
 
 export function clientOf(url: string, key: string): Anthropic {
@@ -116,6 +119,7 @@ export async function serveApp(
     otherWorkspaceKey: () => addKey(store, 'wrkspc_other'),
     fetch: (path, init = {}) => fetch(url + path, withKey(init, key)),
     logged,
+    connections: promisify(server.getConnections.bind(server)),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
 }

@@ -29,6 +29,8 @@ import { addVaultCredentials } from './vault-credentials.ts'
 import { addVaults } from './vaults.ts'
 import { missingPart } from './unsupported.ts'
 
+const READ_WITHIN_MS = 120_000
+
 /** Routes that ask for a key, and no others. */
 const guarded = ['/v1/*', '/berth/*']
 
@@ -58,6 +60,7 @@ export function createApp(deps: HttpDeps): App {
   app.onError((error, c) => answerError(c, error, deps.logger))
   app.use(requestId(deps))
   app.use(endHeadAnswers)
+  app.use(cutUnread(deps.config.readWithinMs ?? READ_WITHIN_MS))
   app.use(checkRequestLine)
   // Probes come from wherever the operator's machinery runs, and learn nothing.
   addHealth(app, deps)
@@ -90,6 +93,14 @@ const endHeadAnswers = createMiddleware<AppEnv>(async (c, next) => {
   // Not waited for: a source may take its time to end.
   if (c.req.method === 'HEAD') c.res.body?.cancel().catch(() => undefined)
 })
+
+/** From when there is an answer: nothing of it is kept for a reader that does not read. Comments keep an event stream going. */
+function cutUnread(ms: number) {
+  return createMiddleware<AppEnv>(async (c, next) => {
+    await next()
+    c.env.outgoing?.socket?.setTimeout(ms)
+  })
+}
 
 /** Also what a browser asks before it calls across origins; it carries no key then. */
 function answerOptions(methodsOf: () => (path: string) => string[] | undefined) {

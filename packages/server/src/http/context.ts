@@ -33,6 +33,8 @@ export interface HttpConfig {
   readonly allowedHosts: readonly string[]
   /** Origins of web pages, besides the server's own, that may call it. */
   readonly allowedOrigins: readonly string[]
+  /** Milliseconds in which a reader has to take something of an answer that is not through; default two minutes. */
+  readonly readWithinMs?: number
 }
 
 export interface AppEnv {
