@@ -20,4 +20,4 @@ it('its example runs as it stands, and shows no secret', async () => {
   const lines = await runExample(berth, blocksOf(page, 'ts')[0] ?? '', [task])
   expect(lines).toEqual([expect.stringMatching(/^It says berth-placeholder-[\w-]{32}$/), 'withdrawn'])
   await berth.assertClean()
-})
+}, 180_000)

@@ -8,6 +8,7 @@ import { gatewayVault } from '@berth/protocol/gateway-vault'
 import { sessionRoute } from '@berth/protocol/gateway'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
 import { expect, test } from 'vitest'
+import { fork } from '../harness/berth-api.ts'
 import { ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { bash } from '../harness/message.ts'
 import { story } from '../harness/story.ts'
@@ -90,6 +91,11 @@ story(
     expect(error).toMatchObject({ type: 'credential_host_unreachable_error', vault_id, credential_id: more.id })
     expect(error.message).toContain('api.other.example')
     expect((await routeOf(berth, session.id)).egress?.placeholders).toHaveLength(2)
+
+    const [rest] = ofType(second.turn, 'session.status_idle')
+    const { session: forked } = await fork(berth, session.id, { event_id: rest?.id })
+    berth.adopt(forked.id)
+    expect(forked.vault_ids).toEqual([vault_id])
 
     await vaults.credentials.archive(id, { vault_id })
     const third = await look(berth, session.id)

@@ -26,19 +26,16 @@ const COUNT_EVERY_MS = 60_000
 export async function createEngine(given: EngineDeps): Promise<Engine> {
   const feed = new Feed()
   const leases: Leases = new Leases(given, (groupId) => parts.sandboxes.abandon(groupId))
-  const pushes = new VaultPushes(given)
-  const deps: ActorDeps = { ...given, feed, leases, pushes }
+  const deps: ActorDeps = { ...given, feed, leases, pushes: new VaultPushes(given) }
   const collections = new CollectionRounds({ ...deps, index: deps.store })
   const warm = new WarmPool(deps, { limit: given.warmSandboxes })
   const parts: Actors = new Actors(deps, { files: new SessionFiles({ ...deps, collections }), warm })
-  // Before anybody is served: what was withdrawn is withdrawn from here on.
-  await pushes.reconcile()
   await parts.takeUp()
   await warm.start()
   const rounds = startRounds(() => parts.round(), deps)
   let isDraining = false
   const now = (): string => isoNow(deps.clock)
-  const priced = { prices: deps.costs.prices }
+  const priced = () => ({ prices: deps.costs.prices, now: now() })
   const created = (committed: Committed): SessionRow => {
     parts.publish(committed)
     return committed.row
@@ -46,10 +43,9 @@ export async function createEngine(given: EngineDeps): Promise<Engine> {
   return {
     createSession: async (session, once) => {
       const ids = { id: deps.ids.next('sesn'), threadId: deps.ids.next('sthr') }
-      return created(await deps.store.createSession({ ...session, ...ids, ...priced, now: now() }, once))
+      return created(await deps.store.createSession({ ...session, ...ids, ...priced() }, once))
     },
-    updateSession: async (args, once) =>
-      created(await deps.store.updateSession({ ...args, ...priced, now: now() }, once)),
+    updateSession: async (args, once) => created(await deps.store.updateSession({ ...args, ...priced() }, once)),
     archiveSession: async (key, once) => {
       const row = created(await deps.store.archiveSession({ ...key, now: now() }, once))
       feed.finish(key.sessionId)
@@ -109,7 +105,9 @@ class Actors implements AsyncDisposable {
   }
 
   async takeUp(): Promise<void> {
-    const { store } = this.#deps
+    const { store, pushes } = this.#deps
+    // Before anybody is served: what was withdrawn is withdrawn from here on.
+    await pushes.reconcile()
     const rows = new Map((await store.listLiveSessions({})).map((row) => [row.id, row]))
     const sandboxes = await store.listSandboxes({})
     await Promise.all(

@@ -1,5 +1,5 @@
 /** Vaults and their credentials through the official client. */
-import Anthropic from '@anthropic-ai/sdk'
+import Anthropic, { APIError } from '@anthropic-ai/sdk'
 import { readFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { credentialSecrets, sealingContext } from '@berth/protocol/gateway-vault'
@@ -51,12 +51,12 @@ function secretsAt(vaultId: string, type: keyof typeof credentialSecrets): unkno
   return credentialSecrets[type].parse(JSON.parse(testSealing.open(sealed, context)))
 }
 
-async function refusal(promise: Promise<unknown>): Promise<InstanceType<typeof Anthropic.APIError>> {
+async function refusal(promise: Promise<unknown>): Promise<APIError> {
   const error = await promise.then(
     () => undefined,
     (reason: unknown) => reason,
   )
-  if (error instanceof Anthropic.APIError) return error
+  if (error instanceof APIError) return error
   throw new Error('it was not refused', { cause: error })
 }
 
