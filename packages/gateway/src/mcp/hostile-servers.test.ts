@@ -95,7 +95,12 @@ test('no answer is no connection', async () => {
   await expect.poll(() => world.hosts.received[0]?.gone.aborted).toBe(true)
 })
 
-test('hints without end, and a head that comes byte by byte, are no answer', async () => {
+test('many hints, hints without end, and a head that comes byte by byte, are no answer', async () => {
+  world.hosts.answer('mcp.test', (response) => {
+    for (let n = 0; n < 20; n++) response.writeProcessing()
+    response.end('at last')
+  })
+  expect(faultOf(await world.post())).toBe('502 connection')
   world.hosts.answer('mcp.test', async (response) => {
     while (!response.destroyed) {
       response.writeProcessing()
