@@ -105,15 +105,14 @@ test('tools of a server are used, asked for by name, and out of reach for a shel
   expect(offered).not.toContain(cli('drop'))
 })
 
-test('a call that waits outlives its CLI, and is made once', { timeout: STORY_MS }, async () => {
+test('a call that waits outlives its sandbox, and is made once', { timeout: STORY_MS }, async () => {
   const id = await createSession()
   await using events = await berth.watch(id)
   const before = callsOf('publish').length
   await berth.send(id, ['Ask', tool(cli('publish'), { q: 'later' }), '::next', '::text told {{result}}'])
   const turn = await events.turn(0, patient())
-  const sandbox = await SessionSandbox.of(berth.traces, id)
-  process.kill((await sandbox.cli()).pid, 'SIGKILL')
-  await untilParked(berth.dir, id, 'process')
+  await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'lost' })
+  await untilParked(berth.dir, id, 'sandbox')
   const [asked = ''] = pendingOf(turn)
   await berth.client.beta.sessions.events.send(id, allow(asked))
   const rest = await events.turn(turn.length, patient())

@@ -35,6 +35,8 @@ export interface CliRunOptions {
 }
 
 export type Exit = Omit<Report & { type: 'exited' }, 'type'>
+/** Of a CLI that there never was. */
+export const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const
 
 const initialized = z.object({ claude_code_version: z.string() })
 

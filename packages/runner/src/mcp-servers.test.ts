@@ -278,14 +278,14 @@ test('what a call brings is bounded, and a call ends with its turn', async () =>
   ]
   expect(results).toHaveLength(expected.length)
   for (const [index, pattern] of expected.entries()) expect(results[index]).toMatch(pattern)
-  const refusals = peer.received.filter(({ message: { id } }) => id === 'q' || id === 'r')
-  expect(refusals).toHaveLength(2)
+  const refusals = () => peer.received.filter(({ message: { id } }) => id === 'q' || id === 'r')
+  await expect.poll(() => refusals().length, { timeout: 10_000 }).toBe(2)
   session.say('::tool mcp__odd__hang {}', '::next', '::text never')
   await expect.poll(() => open.has('hang'), { timeout: 30_000 }).toBe(true)
   session.send({ type: 'interrupt' })
   await session.idle(2)
   await expect.poll(() => open.size, { timeout: 10_000 }).toBe(0)
-  expect(peer.of('notifications/cancelled')).toHaveLength(1)
+  await expect.poll(() => peer.of('notifications/cancelled').length, { timeout: 10_000 }).toBe(1)
   expect(sandbox.peer.faults).toEqual([])
 })
 

@@ -4,7 +4,7 @@ import { setImmediate as afterMessages } from 'node:timers/promises'
 import { Answers } from './answers.ts'
 import { callsOf } from './calls-of.ts'
 import type { CliLaunch } from './cli-process.ts'
-import { CliRun } from './cli-run.ts'
+import { CliRun, neverStarted } from './cli-run.ts'
 import type { Exit } from './cli-run.ts'
 import type { CustomResult } from './custom-tools.ts'
 import { Gate } from './gate.ts'
@@ -298,5 +298,3 @@ export class Session implements AsyncDisposable {
     if (this.#outdated) this.#then('open', () => this.#bringUp())
   }
 }
-
-const neverStarted = { reason: 'start_failed', exit_code: null, signal: null, detail: '' } as const

@@ -26,12 +26,17 @@ const custom = {
   input_schema: { type: 'object' as const },
 }
 
-/** An agent whose Bash asks, whose Read does not, and whose `lookup` the client answers; an environment for each policy. */
+const docs = { type: 'url' as const, name: 'docs', url: 'https://docs.example/mcp' }
+const mcpTools = { type: 'mcp_toolset' as const, mcp_server_name: 'docs' }
+
+/** An agent whose Bash and MCP tools ask, whose Read does not, and whose `lookup` the client answers; an environment for each policy. */
 export async function makePlaces(store: Store): Promise<Places> {
   const now = new Date().toISOString()
   await store.ensureWorkspace({ id: workspaceId, name: 'world', now })
   const agent = newId('agent')
-  const body = newAgent(createAgentBody.parse({ name: 'A', model: 'm', tools: [toolset, custom] }))
+  const body = newAgent(
+    createAgentBody.parse({ name: 'A', model: 'm', tools: [toolset, mcpTools, custom], mcp_servers: [docs] }),
+  )
   await store.createAgent({ workspaceId, id: agent, body, now })
   const environments = { continue: newId('env'), rerun: newId('env'), stop: newId('env') }
   for (const policy of policies) {

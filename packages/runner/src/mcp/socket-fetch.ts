@@ -4,8 +4,9 @@ import { z } from 'zod'
 import { errorText, events, oneMessage } from './body-limits.ts'
 import { RemoteFailure } from './remote-failure.ts'
 
-/** How often the stream of what a server says by itself is opened in the life of a connection. */
-const MAX_LISTENS = 50
+/** How often the stream of what a server says by itself is opened within some time. One that ends more often is given up. */
+const MAX_LISTENS = 30
+const LISTENS_MS = 600_000
 /** After the end of a stream, how long its last message may still be on its way to us. */
 const UNREAD_MS = 1_000
 
@@ -33,7 +34,8 @@ export class SocketFetch implements Disposable {
   readonly #ended: (id: RequestId) => void
   readonly #open = new Map<RequestId, ClientRequest>()
   readonly #closing = new AbortController()
-  #listens = 0
+  /** When it was. */
+  #listens: readonly number[] = []
 
   constructor(socketPath: string, ended: (id: RequestId) => void) {
     this.#socketPath = socketPath
@@ -43,7 +45,8 @@ export class SocketFetch implements Disposable {
   /** Rejects with `RemoteFailure` when the server is not reached or does not let us in. */
   readonly fetch = async (url: string | URL, init: FetchInit = {}): Promise<Response> => {
     const method = init.method ?? 'GET'
-    if (method === 'GET' && ++this.#listens > MAX_LISTENS) return new Response(null, { status: 405 })
+    // As from a server that has no such stream.
+    if (method === 'GET' && !this.#mayListen()) return new Response(null, { status: 405 })
     const body = typeof init.body === 'string' ? init.body : undefined
     const message = body === undefined ? {} : outgoing.parse(JSON.parse(body))
     this.#forget(message)
@@ -66,6 +69,12 @@ export class SocketFetch implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closing.abort()
+  }
+
+  #mayListen(): boolean {
+    const now = performance.now()
+    this.#listens = [...this.#listens.filter((at) => now - at < LISTENS_MS), now]
+    return this.#listens.length <= MAX_LISTENS
   }
 
   /** A request that nobody waits for any more. */

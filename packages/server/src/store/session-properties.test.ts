@@ -45,6 +45,7 @@ const reported = fc.constantFrom(
   'cut',
   'text',
   'ask',
+  'askMcp',
   'custom',
   'read',
   'reach',
@@ -109,7 +110,7 @@ test('a session keeps its promises under any order of events, and comes to rest 
 const asking: Step[] = [
   { send: ['message'] },
   'deliver',
-  { report: ['take', 'start', 'ask', 'ask', 'custom', 'end', 'reach'], again: 0 },
+  { report: ['take', 'start', 'ask', 'askMcp', 'custom', 'end', 'reach'], again: 0 },
   'ship',
 ]
 
@@ -154,7 +155,10 @@ test('calls that wait are kept through losses, and none is carried out twice', a
 
 /** Calls with more than one result. */
 function doubleResults(world: SessionWorld): string[] {
-  const ended = world.published.flatMap((event) => (event.type === 'agent.tool_result' ? [event.tool_use_id] : []))
+  const ended = world.published.flatMap((event) => {
+    if (event.type === 'agent.mcp_tool_result') return [event.mcp_tool_use_id]
+    return event.type === 'agent.tool_result' ? [event.tool_use_id] : []
+  })
   return ended.filter((id, index) => ended.indexOf(id) !== index)
 }
 
@@ -204,9 +208,10 @@ async function take(world: SessionWorld, next: Step): Promise<void> {
 function toEvent(sent: Sent, waiting: readonly { eventId: string; kind: string }[]): ClientEvent {
   if (sent === 'message') return { type: 'user.message', content: [{ type: 'text', text: 'Go on.' }] }
   if (sent === 'interrupt') return { type: 'user.interrupt' }
-  const of = (kind: string, n: number) => waiting.filter((call) => call.kind === kind)[n]?.eventId ?? 'sevt_never'
-  if ('answer' in sent) return { type: 'user.custom_tool_result', custom_tool_use_id: of('custom', sent.answer) }
-  return { type: 'user.tool_confirmation', tool_use_id: of('builtin', sent.confirm), result: sent.result }
+  const nth = (isCustom: boolean, n: number) =>
+    waiting.filter((call) => (call.kind === 'custom') === isCustom)[n]?.eventId ?? 'sevt_never'
+  if ('answer' in sent) return { type: 'user.custom_tool_result', custom_tool_use_id: nth(true, sent.answer) }
+  return { type: 'user.tool_confirmation', tool_use_id: nth(false, sent.confirm), result: sent.result }
 }
 
 type OpenCalls = readonly (readonly [string, { readonly kind: string; readonly gate: string }])[]
@@ -218,6 +223,11 @@ function toReports(world: SessionWorld, kinds: readonly Exclude<Reported, 'take'
 const exited = { type: 'exited', exit_code: 1, signal: null, detail: '' } as const
 const request = { type: 'model_request', model: 'm' } as const
 const usage = { input_tokens: 1, output_tokens: 1 }
+
+const cliNames = new Map([
+  ['custom', 'mcp__custom__lookup'],
+  ['mcp', 'mcp__docs__search'],
+])
 
 function toReport(world: SessionWorld, kind: Exclude<Reported, 'take'>, calls: OpenCalls): Report {
   const system = (rest: Record<string, unknown>): Report => ({ type: 'message', message: { type: 'system', ...rest } })
@@ -232,13 +242,16 @@ function toReport(world: SessionWorld, kind: Exclude<Reported, 'take'>, calls: O
       return said({ type: 'text', text: world.name('text') })
     case 'ask':
       return said({ type: 'tool_use', id: world.name('toolu'), name: 'Bash', input: { command: 'ls' } })
+    case 'askMcp':
+      return said({ type: 'tool_use', id: world.name('toolu'), name: 'mcp__docs__search', input: {} })
     case 'read':
       return said({ type: 'tool_use', id: world.name('toolu'), name: 'Read', input: {} })
     case 'custom':
       return said({ type: 'tool_use', id: world.name('toolu'), name: 'mcp__custom__lookup', input: {} })
     case 'reach': {
       const [id, call] = calls[0] ?? [world.name('toolu'), { kind: 'builtin', gate: 'ask' }]
-      const name = call.kind === 'custom' ? 'mcp__custom__lookup' : call.gate === 'ask' ? 'Bash' : 'Read'
+      const builtin = call.gate === 'ask' ? 'Bash' : 'Read'
+      const name = cliNames.get(call.kind) ?? builtin
       return { type: 'tool_call', tool_use_id: id, name, input: {}, policy: 'always_allow', agent_id: null }
     }
     case 'result': {
