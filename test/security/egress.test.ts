@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,14 +7,11 @@ import { controlSocket } from '@berth/gateway'
 import { makeRoute } from '@berth/gateway/fixture/running-gateway'
 import { pageOf } from '@berth/protocol/api/page'
 import { egressDecision, type EgressDecision } from '@berth/protocol/api/egress'
-import { sessionRoute } from '@berth/protocol/gateway'
 import { openGatewayClient } from '@berth/protocol/gateway-client'
-import { Sealing } from '@berth/protocol/sealing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { makeCertificates } from '../../packages/gateway/src/fixture/certificates.ts'
 import { ownLoopback, startWebHost, type WebHost } from '../../packages/gateway/src/fixture/egress-world.ts'
-import { sealedVault } from '../../packages/gateway/src/fixture/sealed-vault.ts'
 import { startStubDns, type StubDns } from '../../packages/gateway/src/fixture/stub-dns.ts'
 import { tool } from '../harness/message.ts'
 import { onlyOf, textOf } from '../harness/reading.ts'
@@ -27,7 +23,6 @@ import { bringing } from './bringing.ts'
 import { type HostTraps, setHostTraps } from './traps/host-traps.ts'
 
 const allowed = ['allowed.test', 'git.allowed.test', 'packages.allowed.test', 'bound.test']
-const placeholder = 'berth_placeholder_of_the_test'
 
 let held: AsyncDisposableStack
 let berth: TestBerth
@@ -36,7 +31,8 @@ let dns: StubDns
 let refusedHost: WebHost
 let traps: HostTraps
 let id: string
-const key = randomBytes(32)
+/** Of the credential for `bound.test`, which is made by a test. */
+let vault_id: string
 
 beforeAll(async () => {
   await using opened = new AsyncDisposableStack()
@@ -47,19 +43,16 @@ beforeAll(async () => {
   refusedHost = opened.use(await startWebHost(ownLoopback(2), certificates))
   dns = opened.use(await startStubDns((name) => [ownLoopback(allowed.includes(name) ? 1 : 2)]))
   traps = opened.use(await setHostTraps())
-  const env: Record<string, string> = {
+  const env = {
     BERTH_EGRESS_DNS: dns.server,
     BERTH_EGRESS_NETWORKS: [ownLoopback(1), ownLoopback(2)].join(','),
     BERTH_EGRESS_CA_FILE: certificates.ca,
   }
-  const prepare = async (dataDir: string): Promise<void> => {
-    env['BERTH_VAULT_KEY_FILE'] = join(dataDir, 'vault.key')
-    await writeFile(env['BERTH_VAULT_KEY_FILE'], key.toString('base64'), { mode: 0o600 })
-  }
-  berth = opened.use(await startTestBerth({ env, prepare }))
+  berth = opened.use(await startTestBerth({ env }))
   const networking = { type: 'limited' as const, allowed_hosts: ['allowed.test', '*.allowed.test', 'bound.test'] }
   const environment = await berth.createEnvironment({ config: { type: 'cloud', networking } })
-  ;({ id } = await berth.createSession({ environment_id: environment.id }))
+  ;({ id: vault_id } = await berth.client.beta.vaults.create({ display_name: 'Ada' }))
+  ;({ id } = await berth.createSession({ environment_id: environment.id, vault_ids: [vault_id] }))
   const ca = await readFile(certificates.ca, 'utf8')
   await berth.runTurn(id, ['Keep', tool('Write', { file_path: '/workspace/ca.pem', content: ca })])
   held = opened.move()
@@ -219,37 +212,24 @@ test('the ways out of a session that is over are closed, however that came about
   expect(await gateway.sessions()).toContain(id)
 })
 
-/** The session has a secret for `bound.test` from its next connection on. */
-async function giveSecret(): Promise<void> {
-  const gateway = openGatewayClient(controlSocket(join(berth.dir, 'gateway')))
-  const file = join(berth.dir, 'gateway/sessions', `${id}.json`)
-  const route = sessionRoute.parse(JSON.parse(await readFile(file, 'utf8')))
-  if (route.egress === undefined) throw new Error('the session has no way out')
-  const place = { vaultId: 'vlt_test', workspaceId: route.workspace_id }
-  const variable = { name: 'TOKEN', value: secret, hosts: ['bound.test'] }
-  await gateway.putVault(place.vaultId, sealedVault(new Sealing(key), place, [variable]))
-  const placeholders = [{ secret_name: 'TOKEN', placeholder }]
-  await gateway.route(id, { ...route, vaults: [place.vaultId], egress: { ...route.egress, placeholders } })
-}
-
 /** With what stands for the secret, and nothing said about authorities. */
 const boundPrograms: Readonly<Record<string, [command: string, success: string]>> = {
-  curl: [`curl -sS -H 'Authorization: Bearer ${placeholder}' https://bound.test/page`, 'page of bound.test'],
-  git: [`rm -rf c; git clone -q https://agent:${placeholder}@bound.test/repository.git c; cat c/file`, 'cloned'],
+  curl: [`curl -sS -H "Authorization: Bearer $TOKEN" https://bound.test/page`, 'page of bound.test'],
+  git: [`rm -rf c; git clone -q https://agent:$TOKEN@bound.test/repository.git c; cat c/file`, 'cloned'],
   npm: [
-    `npm view thing version --registry https://bound.test/ --//bound.test/:_authToken=${placeholder} --fetch-retries 0`,
+    `npm view thing version --registry https://bound.test/ --//bound.test/:_authToken=$TOKEN --fetch-retries 0`,
     '1.2.3',
   ],
   pip: [
-    `rm -rf p; /usr/bin/python3 -m pip download --no-deps --retries 0 -i https://agent:${placeholder}@bound.test/simple/ -d p thing >p.log 2>&1; ls p/*.whl`,
+    `rm -rf p; /usr/bin/python3 -m pip download --no-deps --retries 0 -i https://agent:$TOKEN@bound.test/simple/ -d p thing >p.log 2>&1; ls p/*.whl`,
     'thing-1.0-py3-none-any.whl',
   ],
   fetch: [
-    `/opt/berth/node -e "fetch('https://bound.test/page', { headers: { authorization: 'Bearer ${placeholder}' } }).then((page) => page.text()).then(console.log)"`,
+    `/opt/berth/node -e "fetch('https://bound.test/page', { headers: { authorization: 'Bearer ' + process.env.TOKEN } }).then((page) => page.text()).then(console.log)"`,
     'page of bound.test',
   ],
   websocket: [
-    `/opt/berth/node -e "const socket = new WebSocket('wss://bound.test/', { headers: { authorization: 'Bearer ${placeholder}' } })
+    `/opt/berth/node -e "const socket = new WebSocket('wss://bound.test/', { headers: { authorization: 'Bearer ' + process.env.TOKEN } })
 socket.onopen = () => socket.send('hello')
 socket.onmessage = ({ data }) => { console.log(data); process.exit() }
 socket.onerror = () => { console.log('no socket'); process.exit() }"`,
@@ -258,12 +238,13 @@ socket.onerror = () => { console.log('no socket'); process.exit() }"`,
 }
 
 test('programs use a secret that they do not have, at its host alone, without being configured', async () => {
-  const header = `-H 'Authorization: Bearer ${placeholder}'`
+  const header = '-H "Authorization: Bearer $TOKEN"'
+  const plain = `curl -sS -o page -w '%{http_code}' --cacert ca.pem ${header} https://bound.test/page`
   // As long as nobody has given it one, it is a word like any other.
-  expect(await shell(`curl -sS -o page -w '%{http_code}' --cacert ca.pem ${header} https://bound.test/page`)).toContain(
-    '401',
-  )
-  await giveSecret()
+  expect(await shell(`TOKEN=word ${plain}`)).toContain('401')
+  const networking = { type: 'limited' as const, allowed_hosts: ['bound.test'] }
+  const auth = { type: 'environment_variable' as const, secret_name: 'TOKEN', secret_value: secret, networking }
+  await berth.client.beta.vaults.credentials.create(vault_id, { auth })
   const script = Object.values(boundPrograms).map(([command]) => `${command} 2>&1; echo ---`)
   const said = (await shell(script.join('\n'))).split('---')
   for (const [index, [name, [, success]]] of Object.entries(boundPrograms).entries())
@@ -273,6 +254,7 @@ test('programs use a secret that they do not have, at its host alone, without be
     curl -sS --cacert ca.pem ${header} https://allowed.test/said; echo ---
     grep -c 'BEGIN CERT' $CURL_CA_BUNDLE; grep -c 'PRIVATE' $CURL_CA_BUNDLE; grep -rl 'canary-[5]f0c' /workspace "$HOME" /tmp /run/berth 2>/dev/null; env`)
   ).split('---')
+  const placeholder = /^TOKEN=(berth-placeholder-.*)$/m.exec(inside)?.[1] ?? 'none'
   expect(atHost).toContain(`Bearer ${placeholder}`)
   expect(atOther).toContain(`Bearer ${placeholder}`)
   expect(inside).toMatch(/^\s*\d{2,}\s+0\s/)
