@@ -9,7 +9,7 @@ import { type CredentialValidation as Seen, sealingContext } from '@berth/protoc
 import { OneAtATime } from '@berth/sandbox/oci/one-at-a-time'
 import { changedCredential } from '../domain/changed-credential.ts'
 import { invalid } from '../domain/refusal.ts'
-import { checkNotArchived, type StoredVault } from '../domain/vault.ts'
+import type { StoredVault } from '../domain/vault.ts'
 import { newCredential, parseAuth, type StoredCredential, toOpen } from '../domain/vault-credential.ts'
 import type { Once } from '../store/run-once.ts'
 import type { CredentialKey } from '../store/vault-credentials.ts'
@@ -51,13 +51,12 @@ export class Vaults {
     return this.#change(key.vaultId, async () => {
       const { store, clock } = this.#deps
       const now = clock.now()
-      checkNotArchived(await store.getVault({ workspaceId: key.workspaceId, id: key.vaultId }))
       const { sealed, version, auth: json } = await store.getSealedCredential(key)
-      if (sealed === null) throw invalid('credential_id', `${key.id} is archived and cannot be changed`)
       const { auth: wanted, ...change } = body
       const auth = parseAuth(json)
       const args = { ...key, change, version, now: now.toISOString() }
-      if (wanted === undefined) return store.updateCredential({ ...args, auth, sealed: null }, once)
+      // One that is archived by now is the store's to refuse, unless this request was accepted before.
+      if (wanted === undefined || sealed === null) return store.updateCredential({ ...args, auth, sealed: null }, once)
       const { credential, secretsChanged } = changedCredential(
         toOpen(auth, this.#open(key, version, sealed)),
         wanted,

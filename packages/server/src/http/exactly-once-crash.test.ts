@@ -4,11 +4,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { countAgents, countMessages, idOf, newSession, post, say } from '../../test/post.ts'
 import { serveApp, type TestServer } from '../../test/serve-app.ts'
+import { VaultGateway } from '../../test/vault-gateway.ts'
 
 let server: TestServer
 let database: DatabaseSync
 beforeAll(async () => {
-  server = await serveApp()
+  server = await serveApp({}, { gateway: new VaultGateway().client })
   database = new DatabaseSync(server.databasePath, { timeout: 5_000 })
 })
 afterAll(async () => {
@@ -132,7 +133,13 @@ test('every POST notes its effect and repeats it, and says that it takes a key',
   }
   const agent = await server.client.beta.agents.create({ name: 'A', model: 'm' })
   const environment = await server.client.beta.environments.create({ name: 'e' })
+  const { vaults } = server.client.beta
+  const vault = await vaults.create({ display_name: 'v' })
+  const bearer = { type: 'static_bearer' as const, mcp_server_url: 'https://mcp.example', token: 'one' }
+  const credential = await vaults.credentials.create(vault.id, { auth: bearer })
   const ids: Record<string, string> = {
+    '{vault_id}': vault.id,
+    '{credential_id}': credential.id,
     '{agent_id}': agent.id,
     '{environment_id}': environment.id,
     '{session_id}': await newSession(server),
@@ -148,6 +155,12 @@ test('every POST notes its effect and repeats it, and says that it takes a key',
     '/v1/environments': { name: 'e' },
     '/v1/environments/{environment_id}': { name: 'f' },
     '/v1/environments/{environment_id}/archive': {},
+    '/v1/vaults': { display_name: 'w' },
+    '/v1/vaults/{vault_id}': { display_name: 'x' },
+    '/v1/vaults/{vault_id}/credentials': { auth: { ...bearer, mcp_server_url: 'https://other.example' } },
+    '/v1/vaults/{vault_id}/credentials/{credential_id}': { auth: { type: 'static_bearer', token: 'two' } },
+    '/v1/vaults/{vault_id}/credentials/{credential_id}/archive': {},
+    '/v1/vaults/{vault_id}/archive': {},
     '/v1/sessions': { agent: agent.id, environment_id: environment.id },
     '/v1/sessions/{session_id}': { title: 't' },
     '/v1/sessions/{session_id}/events': events,
@@ -156,14 +169,14 @@ test('every POST notes its effect and repeats it, and says that it takes a key',
     '/berth/v1/keys': { name: 'l' },
     '/berth/v1/keys/{key_id}/revoke': {},
   }
-  // A checkpoint that is asked for again is the same one, as nothing has changed since; a URL changes nothing.
-  const once = posts.map(([path]) => path).filter((path) => !/\/(?:checkpoints|url)$/.test(path))
+  // A checkpoint that is asked for again is the same one, as nothing has changed since; a URL and a trial change nothing.
+  const once = posts.map(([path]) => path).filter((path) => !/\/(?:checkpoints|url|mcp_oauth_validate)$/.test(path))
   expect(once.sort()).toEqual(Object.keys(bodies).sort())
   // The ends of things last.
   const inOrder = Object.keys(bodies).sort((a, b) => Number(a.endsWith('archive')) - Number(b.endsWith('archive')))
   for (const path of inOrder) {
     const key = newKey()
-    const url = path.replace(/\{.*\}/, (name) => ids[name] ?? name)
+    const url = path.replaceAll(/\{\w+\}/g, (name) => ids[name] ?? name)
     const isSecret = path === '/berth/v1/keys'
     if (isSecret) expect((await post(server, url, bodies[path], key)).status).toBe(200)
     else await cutOff(url, bodies[path], key)
