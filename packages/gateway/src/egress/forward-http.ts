@@ -14,8 +14,9 @@ import { scrubbedAnswer, type ScrubbedAnswer } from '../injection/scrubbed-answe
 import type { PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { type Forwarded, toHost, toSandbox } from './request-head.ts'
+import { UNREAD_BYTES } from './unread-bytes.ts'
 
-const BYTES = { objectMode: false } as const
+const BYTES = { objectMode: false, highWaterMark: UNREAD_BYTES } as const
 const MAX_ANSWER_HEADERS = 32 * 1024
 /** Answers of the kind 1xx before the one that counts. */
 const MAX_HINTS = 100
@@ -95,7 +96,11 @@ async function answerOf(outgoing: ClientRequest, sent: Promise<void>): Promise<I
 function rejectWithoutAnswer(outgoing: ClientRequest, reject: (error: Error) => void): void {
   let hints = 0
   outgoing.on('information', () => {
-    if (++hints > MAX_HINTS) outgoing.destroy(new Error('no answer after many hints'))
+    if (++hints <= MAX_HINTS) return
+    const error = new Error('no answer after many hints')
+    // Said at once: an answer may stand in the same bytes as the last of them.
+    reject(error)
+    outgoing.destroy(error)
   })
   outgoing.once('close', () => reject(new Error('no answer')))
 }

@@ -14,7 +14,8 @@ import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
 import { checkUpgrade, malformed, readForwarded } from './request-head.ts'
 import { type InnerHttp, serveTunnel } from './tunnel.ts'
-import { type Asked, UNREAD_BYTES, WayOut, type WayOutParts } from './way-out.ts'
+import { UNREAD_BYTES } from './unread-bytes.ts'
+import { type Asked, WayOut, type WayOutParts } from './way-out.ts'
 import { forwardWebSocket } from './web-socket.ts'
 
 export interface EgressParts extends WayOutParts {

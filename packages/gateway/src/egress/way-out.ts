@@ -7,6 +7,7 @@ import type { Audit } from './audit.ts'
 import { compilePolicy, hostRule, type Rule, type Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
 import type { HostResolver } from './resolver.ts'
+import { UNREAD_BYTES } from './unread-bytes.ts'
 
 export interface WayOutParts {
   readonly resolver: HostResolver
@@ -34,11 +35,6 @@ const DIAL_MS = 10_000
 const MAX_DIALS = 4
 /** Secrets that one decision names. */
 const MAX_NAMED = 20
-/**
- * Of a body that its reader does not take, beside what one read of a connection brings. Each of these bytes can be a chunk of its own, and a chunk weighs
- * some hundred.
- */
-export const UNREAD_BYTES = 4 * 1024
 
 /** The one place where it is decided whether a session leaves, and from which it leaves. Every decision is on record before it has effect. */
 export class WayOut {
