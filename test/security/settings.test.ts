@@ -104,12 +104,8 @@ test(
         expect((await berth.fetch(contentPath(id, path), { method: 'PUT', body })).status).toBe(200)
       await restart()
     }
-    const stages = {
-      'the same process': () => undefined,
-      'one started later': restart,
-      'one of a checkpoint': loseAll,
-      'one without hooks': mute,
-    }
+    // A process of its own is started for the second and for the third.
+    const stages = { 'the same process': () => undefined, 'one of a checkpoint': loseAll, 'one without hooks': mute }
     for (const [stage, begin] of Object.entries(stages)) {
       await begin()
       const look = bash(
@@ -133,8 +129,12 @@ test(
     await expectNoneObeyed(id, devices)
 
     // The same files, read by a process that is not the platform's: they work.
-    const own =
-      'rm -r .claude/settings.local.json ~/.claude/settings.local.json; timeout 4 /opt/berth/claude -p hello < /dev/null > /dev/null 2>&1; true'
+    const seen = "grep -qs 'PLANTED-[M]EMORY' ~/.claude/projects/session/*"
+    const own = [
+      'rm -f .claude/settings.local.json ~/.claude/settings.local.json',
+      '(timeout 60 /opt/berth/claude -p hello < /dev/null > /dev/null 2>&1 &)',
+      `for n in $(seq 400); do [ -e marks/home-SessionStart ] && [ -e marks/workspace-SessionStart ] && ${seen} && break; sleep 0.1; done`,
+    ].join('; ')
     await berth.runTurn(id, ['Own', bash(own), '::next', '::text Done.'], soon())
     const obeyed = await namesIn(id, MARKS)
     expect(obeyed.join(' ')).toMatch(/home-SessionStart/)
