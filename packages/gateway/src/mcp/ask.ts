@@ -89,7 +89,10 @@ function answerOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   let interim = 0
   outgoing.on('information', () => {
-    if (++interim > MAX_INTERIM) outgoing.destroy(new Error('the server only announces an answer'))
+    if (++interim <= MAX_INTERIM) return
+    // At once: the answer may be behind it in the same bytes.
+    reject(new Error('the server only announces an answer'))
+    outgoing.destroy()
   })
   outgoing.on('upgrade', (_answer, socket) => {
     socket.destroy()
