@@ -56,7 +56,9 @@ story(
     const auth = variable('MY_TOKEN', `${CANARY}-1`, 'api.example.com')
     const { id } = await vaults.credentials.create(vault_id, { auth })
     const networking = { type: 'limited' as const, allowed_hosts: ['*.example.com'] }
-    const environment = await berth.createEnvironment({ config: { type: 'cloud', networking } })
+    // Small, for all of it is searched.
+    const config = { type: 'cloud' as const, networking, berth: { resources: { disk_mib: 256 } } }
+    const environment = await berth.createEnvironment({ config })
     const session = await berth.createSession({ environment_id: environment.id, vault_ids: [vault_id] })
     expect(session.vault_ids).toEqual([vault_id])
 
