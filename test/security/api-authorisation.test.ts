@@ -8,6 +8,7 @@ import { errorEnvelope } from '@berth/protocol/api/error'
 import { newKey } from '@berth/server'
 import { type Clock, systemClock } from '../../packages/server/src/domain/clock.ts'
 import { serveApp, type TestServer } from '../../packages/server/test/serve-app.ts'
+import { VaultGateway } from '../../packages/server/test/vault-gateway.ts'
 import { type Ask, askOf, Described, type Ids, newObjects, noObjects } from './api/request.ts'
 import { guardedRoutes, nameOf, paramsOf, type Route } from './api/routes.ts'
 import { Tally } from './tally.ts'
@@ -21,7 +22,7 @@ const clock: Clock = { now: () => new Date(systemClock.now().getTime() + away) }
 const made = z.looseObject({ id: z.string(), key: z.string().optional() })
 
 beforeAll(async () => {
-  server = await serveApp({}, { clock })
+  server = await serveApp({}, { clock, gateway: new VaultGateway().client })
   described = await Described.of(server)
   foreignKey = await server.otherWorkspaceKey()
 })

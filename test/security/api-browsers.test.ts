@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { serveApp, type TestServer } from '../../packages/server/test/serve-app.ts'
+import { VaultGateway } from '../../packages/server/test/vault-gateway.ts'
 import { say } from './api/raw.ts'
 import { type Ask, askOf, Described, type Ids, newObjects } from './api/request.ts'
 import { guardedRoutes, nameOf } from './api/routes.ts'
@@ -13,7 +14,10 @@ let server: TestServer
 let described: Described
 let ids: Ids
 beforeAll(async () => {
-  server = await serveApp({ allowedOrigins: ['https://console.example'], allowedHosts: ['berth.example'] })
+  server = await serveApp(
+    { allowedOrigins: ['https://console.example'], allowedHosts: ['berth.example'] },
+    { gateway: new VaultGateway().client },
+  )
   described = await Described.of(server)
   ids = await newObjects(async (path, body) =>
     made.parse(await (await server.fetch(path, { method: 'POST', body: JSON.stringify(body) })).json()),

@@ -19,8 +19,10 @@ import { Tally } from './tally.ts'
 
 const MODEL_KEY = 'sk-ant-canary-model-c41f0e7d2a95'
 const API_KEY = 'berth_canary-api-8d03b7e6f1a24c5990'
+const VAULT_SECRET = 'canary-vault-2f6d1b7a90e34c58'
+const VAULT_TOKEN = 'canary-token-7e30c9d15ab24f86'
 const MISTAKEN = 'berth_mistaken-5b1f0d2c9a7e4386c1'
-const canary = /canary-(?:model|api)-/
+const canary = /canary-(?:model|api|vault|token)-/
 /** In a shell, what both keys have in common, without being it: commands that search for it are part of what is searched. */
 const MARK = '$(printf cana%s ry-)'
 
@@ -130,6 +132,21 @@ test('no key is in an answer of the API, in a log, in the database or with the s
   expect(await filesWithKeys(berth.dir)).toEqual(['api-key'])
 })
 
+/** With a secret for a variable, a token that was another one before, and one that is refused. */
+async function makeVault(): Promise<string> {
+  const { vaults } = berth.client.beta
+  const { id } = await vaults.create({ display_name: 'Ada' })
+  const networking = { type: 'limited' as const, allowed_hosts: ['api.example.com'] }
+  const variable = { type: 'environment_variable' as const, secret_name: 'TOKEN', secret_value: VAULT_SECRET }
+  await vaults.credentials.create(id, { auth: { ...variable, networking } })
+  const unbound = { ...networking, allowed_hosts: ['*'] }
+  await expect(vaults.credentials.create(id, { auth: { ...variable, networking: unbound } })).rejects.toThrow(/400/)
+  const auth = { type: 'static_bearer' as const, mcp_server_url: 'https://mcp.example.com', token: `${VAULT_TOKEN}-1` }
+  const { id: token } = await vaults.credentials.create(id, { auth })
+  await vaults.credentials.update(token, { vault_id: id, auth: { type: 'static_bearer', token: VAULT_TOKEN } })
+  return id
+}
+
 const made = z.object({ id: z.string(), key: z.string() })
 const described = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
 
@@ -195,21 +212,28 @@ async function workAndMistakes(session: string): Promise<{ used: Record<string, 
 }
 
 test('after work, mistakes and refusals no secret is anywhere but in its place', async () => {
-  const { id: session } = await berth.createSession({ environment_id: environmentId })
+  const vault_id = await makeVault()
+  const { id: session } = await berth.createSession({ environment_id: environmentId, vault_ids: [vault_id] })
   await berth.runTurn(session, [
     'Write',
-    tool('Bash', { command: 'echo kept in the archive > a; false' }),
+    tool('Bash', { command: 'echo kept in the archive > a; env > b; false' }),
     '::next',
     '::text Written.',
   ])
   await takeCheckpoint(berth, session)
   const { used, answers } = await workAndMistakes(session)
   const secrets: Secret[] = [
-    ...nowhere({ 'the model’s key': MODEL_KEY, ...used }),
+    ...nowhere({ 'the model’s key': MODEL_KEY, 'a variable': VAULT_SECRET, 'a token': VAULT_TOKEN, ...used }),
     { kind: 'the first API key', value: API_KEY, places: [/^api-key$/] },
     ...ownSecrets(berth.dir),
   ]
-  for (const kind of ['what signed URLs', 'a launch’s nonce', 'a password of a way out']) {
+  for (const kind of [
+    'what signed URLs',
+    'a launch’s nonce',
+    'a password of a way out',
+    'the key of the vaults',
+    'the key of the authority',
+  ]) {
     expect(secrets.filter((secret) => secret.kind.startsWith(kind))).not.toHaveLength(0)
   }
   for (const secret of secrets) {

@@ -2,6 +2,7 @@
  * Every kind of secret that a Berth has, and where each may be. Whoever adds a kind adds it here; `canary.test.ts` looks for all of them
  * everywhere else.
  */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { egressCredential } from '../../packages/server/src/engine/session-config.ts'
@@ -30,7 +31,19 @@ export function ownSecrets(dataDir: string): Secret[] {
       .map((row) => String(Object.values(row)[0]))
   const nonces = one('SELECT nonce FROM sandboxes')
   const uids = [...new Set(one('SELECT uid FROM sessions').map(Number))]
+  const linesOf = (path: string): string[] =>
+    readFileSync(join(dataDir, path), 'utf8')
+      .split('\n')
+      .filter((line) => line.length > 20 && !line.startsWith('-----'))
   return [
+    ...linesOf('vault.key').map((value) => ({
+      kind: 'the key of the vaults',
+      value,
+      places: [/^vault\.key$/],
+    })),
+    ...linesOf('gateway/ca/key.pem')
+      .slice(0, 1)
+      .map((value) => ({ kind: 'the key of the authority', value, places: [/^gateway\/ca\/key\.pem$/] })),
     ...one("SELECT value FROM meta WHERE key = 'port_secret'").map((value) => ({
       kind: 'what signed URLs are signed with',
       value,

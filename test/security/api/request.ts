@@ -31,6 +31,15 @@ const bodies: Readonly<Record<string, (ids: Ids) => unknown>> = {
   'POST /berth/v1/sessions/:session_id/ports/:port/url': () => ({}),
   'POST /berth/v1/keys': () => ({ name: 'k' }),
   'PUT /berth/v1/sessions/:session_id/files/content': () => 'bytes',
+  'POST /v1/vaults': () => ({ display_name: 'v' }),
+  'POST /v1/vaults/:vault_id': () => ({ display_name: 'w' }),
+  'POST /v1/vaults/:vault_id/credentials': () => ({ auth: variable('B') }),
+  'POST /v1/vaults/:vault_id/credentials/:credential_id': () => ({ display_name: 'w' }),
+}
+
+function variable(secret_name: string): object {
+  const networking = { type: 'limited', allowed_hosts: ['api.example.com'] }
+  return { type: 'environment_variable', secret_name, secret_value: 'secret', networking }
 }
 
 /** What routes need in their query. */
@@ -45,7 +54,9 @@ export async function newObjects(make: (path: string, body: unknown) => Promise<
   const environment_id = (await make('/v1/environments', { name: 'e' })).id
   const session_id = (await make('/v1/sessions', { agent: agent_id, environment_id })).id
   const key_id = (await make('/berth/v1/keys', { name: 'k' })).id
-  return { agent_id, environment_id, session_id, key_id }
+  const vault_id = (await make('/v1/vaults', { display_name: 'v' })).id
+  const credential_id = (await make(`/v1/vaults/${vault_id}/credentials`, { auth: variable('A') })).id
+  return { agent_id, environment_id, session_id, key_id, vault_id, credential_id }
 }
 
 /** Ids of the same form that nobody has. */

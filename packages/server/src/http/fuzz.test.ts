@@ -4,22 +4,39 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { serveApp, type TestServer } from '../../test/serve-app.ts'
+import { VaultGateway } from '../../test/vault-gateway.ts'
 
 let server: TestServer
-let ids: Record<'agent' | 'environment' | 'session' | 'busy', string>
+let ids: Record<'agent' | 'environment' | 'session' | 'busy' | 'vault' | 'credential', string>
 beforeAll(async () => {
-  server = await serveApp()
+  server = await serveApp({}, { gateway: new VaultGateway().client })
   const agent = await server.client.beta.agents.create({ name: 'A', model: 'm' })
   const environment = await server.client.beta.environments.create({ name: 'e' })
   const session = await server.client.beta.sessions.create({ agent: agent.id, environment_id: environment.id })
   const busy = await server.client.beta.sessions.create({ agent: agent.id, environment_id: environment.id })
-  ids = { agent: agent.id, environment: environment.id, session: session.id, busy: busy.id }
+  const vault = await server.client.beta.vaults.create({ display_name: 'v' })
+  const credential = await server.client.beta.vaults.credentials.create(vault.id, { auth: variable })
+  ids = {
+    agent: agent.id,
+    environment: environment.id,
+    session: session.id,
+    busy: busy.id,
+    vault: vault.id,
+    credential: credential.id,
+  }
 })
 afterAll(() => server[Symbol.asyncDispose]())
 
 const described = z.object({
   paths: z.record(z.string(), z.object({ post: z.object({ requestBody: z.unknown().optional() }).optional() })),
 })
+
+const variable = {
+  type: 'environment_variable' as const,
+  secret_name: 'TOKEN',
+  secret_value: 'secret',
+  networking: { type: 'limited' as const, allowed_hosts: ['api.example.com'] },
+}
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
@@ -150,11 +167,22 @@ const bodies: [string, Json][] = [
     { checkpoint_id: 'chkp_1', title: 't', metadata: { a: '1' }, berth: { sandbox: 's' } },
   ],
   ['/berth/v1/sessions/:session/ports/8000/url', { expires_in: 60, method: 'any' }],
+  ['/v1/vaults', { display_name: 'v', metadata: { a: '1' } }],
+  ['/v1/vaults/:vault', { display_name: 'v', metadata: { a: null } }],
+  ['/v1/vaults/:vault/credentials', { auth: variable, display_name: 'c', metadata: { a: '1' } }],
+  [
+    '/v1/vaults/:vault/credentials/:credential',
+    {
+      auth: { type: 'environment_variable', secret_value: 's', injection_location: { header: true, body: true } },
+      display_name: 'c',
+      metadata: { a: null },
+    },
+  ],
   ['/berth/v1/keys', { name: 'k', scope: 'read', expires_at: '2100-01-01T00:00:00Z' }],
 ]
 
 const withIds = (path: string) =>
-  path.replaceAll(/:(agent|environment|session|busy)\b/g, (_, name: keyof typeof ids) => ids[name])
+  path.replaceAll(/:(agent|environment|session|busy|vault|credential)\b/g, (_, name: keyof typeof ids) => ids[name])
 
 test('every route that takes JSON is among them', async () => {
   const { paths } = described.parse(await (await server.fetch('/openapi.json')).json())
@@ -189,6 +217,8 @@ test('any query and any id', async () => {
     '/v1/environments',
     '/v1/sessions',
     '/berth/v1/keys',
+    '/v1/vaults',
+    '/v1/vaults/:vault/credentials',
     '/v1/agents/:agent/versions',
     '/v1/sessions/:session/events',
     '/berth/v1/sessions/:session/sdk_messages',
