@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { serveApp, type TestServer } from '../../packages/server/test/serve-app.ts'
+import { VaultGateway } from '../../packages/server/test/vault-gateway.ts'
 import { type Ids, newObjects } from './api/request.ts'
 import { Tally } from './tally.ts'
 
@@ -20,7 +21,7 @@ interface Answer {
 }
 
 beforeAll(async () => {
-  server = await serveApp()
+  server = await serveApp({}, { gateway: new VaultGateway().client })
   const as =
     (key: string) =>
     async (path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> => {

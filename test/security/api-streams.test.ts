@@ -42,9 +42,9 @@ test('a reader that stops reading is let go, and misses nothing when it comes ba
   using stack = new DisposableStack()
   const stalled = (await readers(3, session.path)).map((reader) => stack.use(reader))
   for (const reader of stalled) reader.stall()
-  await session.tell(1_200)
+  await session.tell(1_800)
   const all = await session.ids()
-  expect(all).toHaveLength(1_200)
+  expect(all).toHaveLength(1_800)
   for (const reader of stalled) {
     await reader.readToEnd()
     const seen = idsOf(reader)

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { errorEnvelope } from '@berth/protocol/api/error'
 import { serveApp, type TestServer } from '../../packages/server/test/serve-app.ts'
+import { VaultGateway } from '../../packages/server/test/vault-gateway.ts'
 import { say } from './api/raw.ts'
 import { askOf, Described, type Ids, newObjects } from './api/request.ts'
 import { guardedRoutes, nameOf, paramsOf } from './api/routes.ts'
@@ -14,7 +15,7 @@ let server: TestServer
 let described: Described
 let ids: Ids
 beforeAll(async () => {
-  server = await serveApp()
+  server = await serveApp({}, { gateway: new VaultGateway().client })
   described = await Described.of(server)
   ids = await newObjects(async (path, body) => made.parse(await (await post(path, body)).json()))
 })

@@ -216,7 +216,7 @@ test('after work, mistakes and refusals no secret is anywhere but in its place',
   const { id: session } = await berth.createSession({ environment_id: environmentId, vault_ids: [vault_id] })
   await berth.runTurn(session, [
     'Write',
-    tool('Bash', { command: 'echo kept in the archive > a; env > b; false' }),
+    tool('Bash', { command: 'echo kept in the archive > a; env | grep TOKEN > b; false' }),
     '::next',
     '::text Written.',
   ])

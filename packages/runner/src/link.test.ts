@@ -92,6 +92,8 @@ test('after a part of an answer was dropped, no later part of it is sent', async
   const deltas = (): string[] => arrivals.filter(({ kind }) => kind === 'delta').map(({ body }) => JSON.stringify(body))
   await sandbox.peer.until(() => deltas().some((text) => text.includes('text_delta')))
   await sandbox.peer.stop()
+  // With nothing to be dropped the rest would be sent.
+  await expect.poll(() => sandbox.model.requests()[0]?.outcome, { timeout: 30_000 }).toBe('complete')
   const before = deltas().length
   await sandbox.peer.listen()
   await session.idle()

@@ -10,6 +10,7 @@ import { BerthError } from '@berth/protocol'
 import { Sealing } from '@berth/protocol/sealing'
 import { parseVaultKey, readVaultKeyFile } from '@berth/protocol/vault-key'
 import { settings } from './settings.ts'
+import { explainFault } from './store/sqlite/faults.ts'
 import { otherKey, vaultKeyEntry } from './store/vault-key.ts'
 
 const COMMAND_MS = 30_000
@@ -87,11 +88,19 @@ async function runCommand(command: string, signal: AbortSignal): Promise<Buffer>
   return parseVaultKey(printed, env)
 }
 
-/** Fingerprint of the key that the vaults of the database are sealed with; undefined: it has none. */
+/** Fingerprint of the key that the vaults of the database are sealed with; undefined: it has none. Throws for a damaged database, as the store does. */
 function readSealedWith(dataDir: string): string | undefined {
   const path = join(dataDir, 'berth.db')
   if (!existsSync(path)) return undefined
-  using database = new DatabaseSync(path)
+  try {
+    return readEntry(path)
+  } catch (error) {
+    throw explainFault(error, path)
+  }
+}
+
+function readEntry(path: string): string | undefined {
+  using database = new DatabaseSync(path, { readOnly: true })
   const has = database.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'vaults'").get()
   // A server that ended before it had made its tables.
   if (has === undefined) return undefined

@@ -71,7 +71,8 @@ describe('a tool that takes more than its sandbox has', () => {
     const id = await sessionWith(berth, { disk_mib: 256 })
     const fill = bash('head -c 600000000 /dev/zero > big; echo "ended with $?"')
     const turn = await berth.runTurn(id, ['Fill', fill, '::next', '::text Full.'])
-    expect(resultsOf(turn)[0]).toMatch(/No space left on device\s+ended with 1/)
+    // Of the command, or of the CLI, which has no room for what the command says.
+    expect(resultsOf(turn)[0]).toMatch(/No space left on device/)
     expect(messagesOf(turn)).toEqual(['Full.'])
     const next = await berth.runTurn(id, [
       'Empty',

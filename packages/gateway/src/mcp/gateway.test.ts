@@ -20,7 +20,7 @@ async function prepare() {
   const hosts = opened.use(await startTlsHosts(certificates))
   const dns = opened.use(await startStubDns(() => [hostsAddress]))
   const key = randomBytes(32)
-  await writeFile(join(dir, 'vault.key'), key.toString('base64'))
+  await writeFile(join(dir, 'vault.key'), key.toString('base64'), { mode: 0o600 })
   const env = {
     ANTHROPIC_API_KEY: 'k',
     BERTH_VAULT_KEY_FILE: join(dir, 'vault.key'),

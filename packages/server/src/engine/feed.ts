@@ -24,9 +24,13 @@ export interface Subscription extends AsyncIterable<FeedItem>, Disposable {
   readonly ended: Promise<void>
 }
 
-/** Items that wait for one subscriber, and their size as JSON, in characters. A single item may be larger. */
+/** Items that wait for one subscriber. */
 export const MAX_QUEUED = 4_096
-const MAX_QUEUED_LENGTH = 1024 * 1024
+/** Their size as JSON, in characters, behind the first, which may be of any. */
+const MAX_QUEUED_LENGTH = 8 * 1024 * 1024
+/** What may wait for one that takes nothing: more comes in one burst, sometimes, to one that reads. */
+const MAX_STALLED_LENGTH = 1024 * 1024
+const STALLED_MS = 1_000
 
 interface Sized {
   readonly item: FeedItem
@@ -75,6 +79,8 @@ class Subscriber implements Subscription {
   readonly ended: Promise<void>
   #queue: Sized[] = []
   #length = 0
+  #taken = 0
+  #stalling: NodeJS.Timeout | undefined
   #wake: (() => void) | undefined
   readonly #kinds: ReadonlySet<FeedItem['kind']>
   readonly #leave: () => void
@@ -91,19 +97,18 @@ class Subscriber implements Subscription {
 
   push(sized: Sized): void {
     if (this.end !== 'open' || !this.#kinds.has(sized.item.kind)) return
-    const isFull = this.#queue.length >= MAX_QUEUED || this.#length + sized.length > MAX_QUEUED_LENGTH
-    if (isFull && this.#queue.length > 0) {
-      this.#empty()
-      this.stop('overrun')
-      return
-    }
+    const [first] = this.#queue
+    const behind = first === undefined ? 0 : this.#length - first.length + sized.length
+    if (this.#queue.length >= MAX_QUEUED || behind > MAX_QUEUED_LENGTH) return this.#overrun()
     this.#queue.push(sized)
     this.#length += sized.length
+    if (behind > MAX_STALLED_LENGTH) this.#watch()
     this.#wake?.()
   }
 
   stop(end: Exclude<Subscription['end'], 'open'>): void {
     if (this.end === 'open') this.end = end
+    clearTimeout(this.#stalling)
     this.#leave()
     this.#wake?.()
   }
@@ -126,8 +131,26 @@ class Subscriber implements Subscription {
 
   #take(): FeedItem | undefined {
     const next = this.#queue.shift()
+    this.#taken++
     this.#length -= next?.length ?? 0
     return next?.item
+  }
+
+  /** Lets one go that takes nothing for a while though much waits for it. */
+  #watch(): void {
+    if (this.#stalling !== undefined) return
+    const taken = this.#taken
+    this.#stalling = setTimeout(() => {
+      this.#stalling = undefined
+      if (this.#length - (this.#queue[0]?.length ?? 0) <= MAX_STALLED_LENGTH) return
+      if (this.#taken === taken) this.#overrun()
+      else this.#watch()
+    }, STALLED_MS)
+  }
+
+  #overrun(): void {
+    this.#empty()
+    this.stop('overrun')
   }
 
   #empty(): void {

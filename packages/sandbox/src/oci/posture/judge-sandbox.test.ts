@@ -13,7 +13,7 @@ function process(uid: number, change: Partial<ProcessFacts> = {}): ProcessFacts 
   const ids = [uid, uid, uid, uid]
   const map = `0 ${BASE} 65536`
   const capabilities = uid === BASE ? { ...none, CapPrm: 0xe0n, CapEff: 0xe0n } : none
-  const held = { noNewPrivileges: true, seccomp: 2, uidMap: map, gidMap: map, namespaces: own, coreLimit: '0' }
+  const held = { noNewPrivileges: true, seccomp: 2, uidMap: map, gidMap: map, namespaces: own, coreLimit: '1' }
   return { pid: uid - BASE + 2, uids: ids, gids: ids, groups: [], capabilities, ...held, ...change }
 }
 

@@ -143,7 +143,8 @@ function limits({ facts, limits: wanted, cgroups }: Observed): Finding {
     ...(Number.parseInt(cpu ?? '', 10) > 0 ? [] : [`CPU (${cpu ?? 'not counted'})`]),
   ]
   const cores = facts.processes
-    .filter(({ coreLimit }) => coreLimit !== '0')
+    // With 1 the kernel writes none either, and starts no program of the host for one.
+    .filter(({ coreLimit }) => coreLimit !== '1')
     .map(({ pid }) => `process ${pid} may dump core`)
   const mode = `cgroup ${cgroups.version}`
   if (missing.length > 0 || cores.length > 0) {
