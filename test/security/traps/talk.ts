@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 
 const PATIENCE_MS = 30_000
+const MAX_TRIES = 500
 
 /** One connection of a client that says what it likes, one character per byte, and keeps all that it hears. */
 export class Talk implements Disposable {
@@ -15,9 +17,17 @@ export class Talk implements Disposable {
   }
 
   static async open(path: string): Promise<Talk> {
-    const socket = connect(path)
-    await once(socket, 'connect')
-    return new Talk(socket)
+    for (let tries = 1; ; tries++) {
+      const socket = connect(path)
+      try {
+        await once(socket, 'connect')
+        return new Talk(socket)
+      } catch (error) {
+        // Where so many wait that TCP would let this one wait too, a unix socket refuses it.
+        if (tries === MAX_TRIES || !(error instanceof Error && error.message.includes('EAGAIN'))) throw error
+        await delay(10)
+      }
+    }
   }
 
   say(bytes: string | Buffer): void {
