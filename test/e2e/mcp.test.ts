@@ -105,6 +105,35 @@ test('tools of a server are used, asked for by name, and out of reach for a shel
   expect(offered).not.toContain(cli('drop'))
 })
 
+test('its token comes from a vault, a changed one with the next request', { timeout: STORY_MS }, async () => {
+  const { vaults } = berth.client.beta
+  const { id: vault_id } = await vaults.create({ display_name: 'Ada' })
+  const type = 'static_bearer' as const
+  const auth = { type, mcp_server_url: 'https://DOCS.test:443/docs/', token: 'canary-one' }
+  const credential = await vaults.credentials.create(vault_id, { auth })
+  const agent = await berth.createAgent(docs)
+  const { id } = await berth.createSession({ agent: agent.id, environment_id: open, vault_ids: [vault_id] })
+  /** With which tokens the server was called in a turn, and what the agent can see. */
+  const called = async (): Promise<{ tokens: (string | undefined)[]; seen: string }> => {
+    const before = peer.received.length
+    const script = ['Go', tool(cli('search'), { q: 'it' }), '::next', bash('env; cat /proc/*/environ; true')]
+    const turn = await berth.runTurn(id, [...script, '::next', '::text Done.'], patient())
+    const calls = peer.received.slice(before).filter(({ message }) => message.method === 'tools/call')
+    return {
+      tokens: calls.map(({ headers }) => headers.authorization),
+      seen: textOf(onlyOf(turn, 'agent.tool_result').content),
+    }
+  }
+  const first = await called()
+  expect(first.tokens).toEqual(['Bearer canary-one'])
+  expect(first.seen).toContain('HTTPS_PROXY')
+  expect(first.seen).not.toContain('canary')
+  await vaults.credentials.update(credential.id, { vault_id, auth: { type, token: 'canary-two' } })
+  expect((await called()).tokens).toEqual(['Bearer canary-two'])
+  await vaults.credentials.archive(credential.id, { vault_id })
+  expect((await called()).tokens).toEqual([undefined])
+})
+
 test('a call that waits outlives its sandbox, and is made once', { timeout: STORY_MS }, async () => {
   const id = await createSession()
   await using events = await berth.watch(id)
