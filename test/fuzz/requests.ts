@@ -185,7 +185,8 @@ export async function openRequestFuzz(): Promise<RequestFuzz> {
 function statusOf(path: string, bytes: string): Promise<number> {
   return new Promise((done) => {
     let text = ''
-    const socket = connect(path, () => socket.write(bytes, 'latin1'))
+    // As latin1, a letter beyond it would be cut to another one.
+    const socket = connect(path, () => socket.write(bytes, /[\u0100-\uffff]/.test(bytes) ? 'utf8' : 'latin1'))
     const settle = (): void => {
       socket.destroy()
       done(Number(/^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? 0))
