@@ -1,5 +1,4 @@
-import { createServer, type Server } from 'node:http'
-import type { Socket } from 'node:net'
+import type { Server } from 'node:http'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import type { EgressParts } from './egress/proxy.ts'
 import { EgressListener } from './egress/listener.ts'
@@ -8,6 +7,7 @@ import { McpListener } from './mcp/listener.ts'
 import type { McpParts } from './mcp/requests.ts'
 import { SessionRequests, type SessionParts } from './session-requests.ts'
 import { SocketFile } from './socket-file.ts'
+import { createStrictServer } from './strict-server.ts'
 
 export interface ListenerParts extends SessionParts {
   readonly egress: EgressParts
@@ -42,7 +42,7 @@ export class SessionListener implements AsyncDisposable {
    */
   static async open(parts: ListenerParts, sessionId: string, route: SessionRoute): Promise<SessionListener> {
     const requests = new SessionRequests(parts, sessionId, route)
-    const server = createStrictServer(requests)
+    const server = createModelServer(requests)
     const fresh = parts.newId().slice(-6)
     await using opened = new AsyncDisposableStack()
     const { mcp } = route
@@ -112,31 +112,20 @@ function wayOf({ egress, workspace_id, vaults }: SessionRoute): SessionWay | und
   return egress === undefined ? undefined : { ...egress, workspace_id, vaults }
 }
 
-function createStrictServer(requests: SessionRequests): Server {
-  const server = createServer({
-    maxHeaderSize: 32 * 1024,
-    headersTimeout: 15_000,
+function createModelServer(requests: SessionRequests): Server {
+  const server = createStrictServer({
     requestTimeout: 120_000,
     // Longer than any client keeps a connection, so that it is never the server who closes one just as it is used.
     keepAliveTimeout: 600_000,
-    connectionsCheckingInterval: 5_000,
-    requireHostHeader: true,
-    insecureHTTPParser: false,
+    maxConnections: 64,
+    refuse: (what, client) => client.end(bare(statuses[what], 'The request is malformed')),
   })
-  server.maxHeadersCount = 0
-  server.maxConnections = 64
   server.on('request', (request, response) => void requests.handle(request, response))
-  server.on('connect', (_request, socket) => socket.end(bare('405 Method Not Allowed', 'CONNECT is not available')))
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy()
-      return
-    }
-    const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
-    socket.end(bare(tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request', 'The request is malformed'))
-  })
+  server.on('connect', (_request, client) => client.end(bare('405 Method Not Allowed', 'CONNECT is not available')))
   return server
 }
+
+const statuses = { too_large: '431 Request Header Fields Too Large', malformed: '400 Bad Request' } as const
 
 /** An answer to what never became a request. */
 function bare(status: string, message: string): string {

@@ -86,8 +86,8 @@ export type GatewayVaults = z.infer<typeof gatewayVaults>
 const seenResponse = z.object({
   status: z.int(),
   body: z.string(),
-  body_truncated: z.boolean().default(false),
-  content_type: z.string().default(''),
+  body_truncated: z.boolean(),
+  content_type: z.string(),
 })
 
 /** What came of trying an OAuth credential at its MCP server. */

@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import { SessionSecrets, type SessionWay } from '../injection/session-secrets.ts'
 import type { Logger } from '../logger.ts'
+import { createStrictServer, type Unreadable } from '../strict-server.ts'
 import type { CertificateAuthority } from '../tls/certificate-authority.ts'
 import type { Vaults } from '../vaults/vaults.ts'
 import { depart, type DepartureParts } from './departure.ts'
@@ -72,24 +73,19 @@ export class EgressProxy {
   }
 
   #createServer(): Server {
-    const server = createServer({
-      maxHeaderSize: 32 * 1024,
-      headersTimeout: 15_000,
+    const server = createStrictServer({
       requestTimeout: 3_600_000,
       keepAliveTimeout: 60_000,
-      connectionsCheckingInterval: 5_000,
+      maxConnections: MAX_CONNECTIONS,
       // Refused with the others, in the words of the proxy.
       requireHostHeader: false,
-      insecureHTTPParser: false,
       highWaterMark: UNREAD_BYTES,
+      refuse: (what, client) => void this.#refuseBytes(what, client),
     })
-    server.maxHeadersCount = 0
-    server.maxConnections = MAX_CONNECTIONS
     server.timeout = this.#limits.idleMs
     server.on('request', (request, response) => void this.#serveRequest(request, response))
     server.on('upgrade', (request, client, head) => void this.#serveUpgrade(request, client, head))
     server.on('connect', (request, client, head) => void this.#serveConnect(request, client, head))
-    server.on('clientError', (error, client) => void this.#refuseBytes(error, client))
     return server
   }
 
@@ -213,12 +209,11 @@ export class EgressProxy {
     return await this.#way.refuse(asked, refusal)
   }
 
-  async #refuseBytes(error: Error & { code?: string }, client: Duplex): Promise<void> {
-    if (error.code === 'ECONNRESET' || !client.writable) return void client.destroy()
-    const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
-    const refusal = isTooLarge
-      ? new EgressRefusal(431, 'limit', 'the headers of the request are too large')
-      : malformed('the request is malformed')
+  async #refuseBytes(what: Unreadable, client: Duplex): Promise<void> {
+    const refusal =
+      what === 'too_large'
+        ? new EgressRefusal(431, 'limit', 'the headers of the request are too large')
+        : malformed('the request is malformed')
     const inner = this.#inner.get(client)
     await this.#way.refuse({ protocol: spokenIn(inner), target: inner?.target }, refusal)
     client.end(refusal.answer)

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import { BodyBudget, readBody } from '../body.ts'
@@ -9,6 +9,7 @@ import type { Target } from '../egress/policy.ts'
 import { EgressRefusal } from '../egress/refusal.ts'
 import { WayOut, type WayOutParts } from '../egress/way-out.ts'
 import type { Logger } from '../logger.ts'
+import { createStrictServer } from '../strict-server.ts'
 import type { Vaults } from '../vaults/vaults.ts'
 import { type AnswerLimits, passOn } from './answer.ts'
 import { type Answered, ask, type Question, type Way } from './ask.ts'
@@ -96,35 +97,16 @@ export class McpRequests {
   }
 
   #createServer(): Server {
-    const server = createServer({
-      maxHeaderSize: 32 * 1024,
-      headersTimeout: 15_000,
+    const server = createStrictServer({
       requestTimeout: 120_000,
       keepAliveTimeout: 600_000,
-      connectionsCheckingInterval: 5_000,
-      requireHostHeader: true,
-      insecureHTTPParser: false,
+      maxConnections: MAX_CONNECTIONS,
+      refuse: (what, client) => client.end(bare(unreadable[what])),
     })
-    server.maxHeadersCount = 0
-    server.maxConnections = MAX_CONNECTIONS
     // Longer than a server may take, which is to be told in an answer.
     server.timeout = 2 * this.#limits.idleMs + 60_000
     server.on('request', (request, response) => void this.#serve(request, response))
     server.on('connect', (_request, client) => client.end(bare(new McpRefusal(405, 'refused', 'this is no proxy'))))
-    server.on('clientError', (error: NodeJS.ErrnoException, client: Duplex) => {
-      if (error.code === 'ECONNRESET' || !client.writable) {
-        client.destroy()
-        return
-      }
-      const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
-      client.end(
-        bare(
-          isTooLarge
-            ? new McpRefusal(431, 'limit', 'the headers of the request are too large')
-            : new McpRefusal(400, 'refused', 'the request is malformed'),
-        ),
-      )
-    })
     return server
   }
 
@@ -227,6 +209,11 @@ function refusalOf(host: string, status: number, token: string | undefined): str
   const what = token === undefined ? 'a request without a token' : 'the token of its credential'
   return `${host} does not accept ${what} (${status})`
 }
+
+const unreadable = {
+  too_large: new McpRefusal(431, 'limit', 'the headers of the request are too large'),
+  malformed: new McpRefusal(400, 'refused', 'the request is malformed'),
+} as const
 
 /** An answer to what never became a request. */
 function bare(refusal: McpRefusal): string {
