@@ -132,6 +132,14 @@ test('its token comes from a vault, a changed one with the next request', { time
   expect((await called()).tokens).toEqual(['Bearer canary-two'])
   await vaults.credentials.archive(credential.id, { vault_id })
   expect((await called()).tokens).toEqual([undefined])
+  const oauth = { type: 'mcp_oauth' as const, mcp_server_url: 'https://docs.test/docs', access_token: 'canary-three' }
+  const third = await vaults.credentials.create(vault_id, { auth: oauth })
+  expect(await vaults.credentials.mcpOAuthValidate(third.id, { vault_id })).toMatchObject({
+    credential_id: third.id,
+    status: 'valid',
+    has_refresh_token: false,
+  })
+  expect((await called()).tokens).toEqual(['Bearer canary-three'])
 })
 
 test('a call that waits outlives its sandbox, and is made once', { timeout: STORY_MS }, async () => {
