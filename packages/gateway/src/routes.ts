@@ -1,10 +1,11 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol/error'
 import { type SessionBudget, type SessionRoute, sessionRoute } from '@berth/protocol/gateway'
 import type { Payer } from './accounts.ts'
 import type { Logger } from './logger.ts'
 import { type ListenerParts, SessionListener } from './session-listener.ts'
+import { writeStateFile } from './state-file.ts'
 
 /** Session ids name files. */
 const sessionId = /^[A-Za-z0-9_-]{1,64}$/
@@ -58,7 +59,7 @@ export class Routes {
       const previous = listener.requests.route
       listener.change(route)
       try {
-        await this.#save(id, route)
+        await writeStateFile(this.#file(id), JSON.stringify(route))
       } catch (error) {
         if (listener === before) listener.change(previous)
         else await listener[Symbol.asyncDispose]()
@@ -77,7 +78,7 @@ export class Routes {
       const listener = this.#listeners.get(id)
       if (listener === undefined) throw new BerthError('not_found', `session ${id} has no way to the model`)
       const route = { ...listener.requests.route, budget }
-      await this.#save(id, route)
+      await writeStateFile(this.#file(id), JSON.stringify(route))
       listener.change(route)
       await this.#parts.session.accounts.wake(id)
     })
@@ -129,19 +130,6 @@ export class Routes {
       this.#parts.logger.warn({ err: error, session: id }, 'a session could not be reopened')
       const gone = error instanceof BerthError && error.code === 'invalid_request'
       if (gone) await rm(this.#file(id), { force: true })
-    }
-  }
-
-  async #save(id: string, route: SessionRoute): Promise<void> {
-    const temporary = join(this.#parts.directory, `${this.#parts.session.newId()}.tmp`)
-    try {
-      await using file = await open(temporary, 'wx', 0o600)
-      await file.writeFile(JSON.stringify(route))
-      await file.sync()
-      await rename(temporary, this.#file(id))
-    } catch (error) {
-      await rm(temporary, { force: true })
-      throw error
     }
   }
 

@@ -1,10 +1,11 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { McpCredential } from '@berth/protocol/gateway-vault'
 import type { Sealing } from '@berth/protocol/sealing'
 import { z } from 'zod'
 import type { Logger } from '../logger.ts'
 import type { Held } from '../vaults/vaults.ts'
+import { writeStateFile } from '../state-file.ts'
 
 /** What a token endpoint has given. */
 const renewed = z.strictObject({
@@ -72,7 +73,7 @@ export class RenewedTokens {
     }
     this.#kept.set(id, record)
     try {
-      await this.#save(record)
+      await writeStateFile(this.#file(id), JSON.stringify(record))
     } catch (error) {
       this.#parts.logger.error({ err: error, credential: id }, 'a refreshed token could not be written down')
     }
@@ -96,19 +97,6 @@ export class RenewedTokens {
       this.#parts.logger.warn({ err: error, file: name }, 'a refreshed token could not be read')
       await rm(join(this.#parts.directory, name), { force: true })
     }
-  }
-
-  async #save(record: Kept): Promise<void> {
-    const file = this.#file(record.credential_id)
-    const temporary = `${file}.tmp`
-    {
-      await using handle = await open(temporary, 'w', 0o600)
-      await handle.writeFile(JSON.stringify(record))
-      await handle.sync()
-    }
-    await rename(temporary, file)
-    await using directory = await open(this.#parts.directory)
-    await directory.sync()
   }
 
   #file(id: string): string {

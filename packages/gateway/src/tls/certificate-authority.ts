@@ -1,9 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { BerthError } from '@berth/protocol/error'
 import { authorityCertificate, type AuthorityKey, serverCertificate } from './certificate.ts'
+import { writeStateFile } from '../state-file.ts'
 
 const DAY_MS = 86_400_000
 const YEAR_MS = 365 * DAY_MS
@@ -55,7 +56,7 @@ export class CertificateAuthority {
     if (kept !== undefined && isGood(kept, privateKey, now())) return new CertificateAuthority(key, kept, now)
     const from = new Date(now().getTime() - EARLIER_MS)
     const made = authorityCertificate(key, { from, until: new Date(now().getTime() + AUTHORITY.life) })
-    await save(path, made)
+    await writeStateFile(path, made)
     return new CertificateAuthority(key, made, now)
   }
 
@@ -96,7 +97,7 @@ async function keyIn(path: string): Promise<KeyObject> {
     throw new BerthError('unavailable', `${path} holds no key; without it, sandboxes made so far would trust nobody`)
   }
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  await save(path, String(privateKey.export({ type: 'pkcs8', format: 'pem' })))
+  await writeStateFile(path, String(privateKey.export({ type: 'pkcs8', format: 'pem' })))
   return privateKey
 }
 
@@ -117,16 +118,4 @@ async function textOf(path: string): Promise<string | undefined> {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
     throw error
   }
-}
-
-/** Whole or not at all, for its owner alone. */
-async function save(path: string, text: string): Promise<void> {
-  const temporary = `${path}.tmp`
-  await rm(temporary, { force: true })
-  {
-    await using file = await open(temporary, 'wx', 0o600)
-    await file.writeFile(text)
-    await file.sync()
-  }
-  await rename(temporary, path)
 }

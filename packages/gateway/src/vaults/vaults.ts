@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol/error'
 import {
@@ -12,6 +12,7 @@ import {
 } from '@berth/protocol/gateway-vault'
 import type { Sealing } from '@berth/protocol/sealing'
 import type { Logger } from '../logger.ts'
+import { writeStateFile } from '../state-file.ts'
 
 /** Vault ids name files. */
 const vaultId = /^[A-Za-z0-9_-]{1,64}$/
@@ -66,7 +67,7 @@ export class Vaults {
       throw new BerthError('invalid_request', 'this gateway has no key for vaults: start it with BERTH_VAULT_KEY_FILE')
     }
     return this.#inTurn(async () => {
-      await this.#save(id, vault)
+      await writeStateFile(this.#file(id), JSON.stringify(vault))
       this.#vaults.set(id, vault)
     })
   }
@@ -150,21 +151,6 @@ export class Vaults {
       this.#vaults.set(id, gatewayVault.parse(JSON.parse(await readFile(this.#file(id), 'utf8'))))
     } catch (error) {
       this.#parts.logger.warn({ err: error, vault: id }, 'a vault could not be read')
-    }
-  }
-
-  async #save(id: string, vault: GatewayVault): Promise<void> {
-    const temporary = join(this.#parts.directory, `${id}.tmp`)
-    try {
-      {
-        await using file = await open(temporary, 'w', 0o600)
-        await file.writeFile(JSON.stringify(vault))
-        await file.sync()
-      }
-      await rename(temporary, this.#file(id))
-    } catch (error) {
-      await rm(temporary, { force: true })
-      throw error
     }
   }
 
