@@ -7,12 +7,21 @@ import { waitUntil } from './wait-until.ts'
  * Waits until the shipped transcript has the call in whose input these words stand: whatever is killed from then on, the agent remembers
  * that it has made it. A tool may start before that; a scripted model then makes its call again.
  */
-export async function untilCallShipped(dataDir: string, sessionId: string, words: string): Promise<void> {
+export function untilCallShipped(dataDir: string, sessionId: string, words: string): Promise<void> {
+  return untilShipped(dataDir, sessionId, '"type":"tool_use"', words)
+}
+
+/** Waits until the shipped transcript has the prompt with these words: before that a CLI that was killed is given it once more, in a conversation of its own. */
+export function untilPromptShipped(dataDir: string, sessionId: string, words: string): Promise<void> {
+  return untilShipped(dataDir, sessionId, '"type":"user"', words)
+}
+
+async function untilShipped(dataDir: string, sessionId: string, kind: string, words: string): Promise<void> {
   const query = `SELECT count(*) AS parts FROM transcripts
-    WHERE session_id = ? AND instr(text, '"type":"tool_use"') > 0 AND instr(text, ?) > 0`
-  await waitUntil(`the transcript has the call of "${words}"`, () => {
+    WHERE session_id = ? AND instr(text, ?) > 0 AND instr(text, ?) > 0`
+  await waitUntil(`the transcript has "${words}" as ${kind}`, () => {
     using database = new DatabaseSync(join(dataDir, 'berth.db'), { readOnly: true })
-    return Number(database.prepare(query).get(sessionId, words)?.['parts']) > 0
+    return Number(database.prepare(query).get(sessionId, kind, words)?.['parts']) > 0
   })
 }
 

@@ -3,7 +3,7 @@ import type { StreamEvent } from '../../harness/event-collector.ts'
 import { tool } from '../../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
-import { untilCallShipped } from '../../harness/shipped.ts'
+import { untilCallShipped, untilPromptShipped } from '../../harness/shipped.ts'
 import { story } from '../../harness/story.ts'
 import type { TestBerth } from '../../harness/test-berth.ts'
 
@@ -48,6 +48,7 @@ describe('a CLI that is killed', () => {
     await berth.send(id, ['First', '::stall 5 times=1', '::chunks 1', '::text All said.', '::next', '::text Went on.'])
     const raw = async () => (await berth.fetch(`/berth/v1/sessions/${id}/sdk_messages`)).text()
     await expect.poll(raw, { timeout: 45_000 }).toContain('"text":"All said."')
+    await untilPromptShipped(berth.dir, id, '::text All said.')
     const sandbox = await SessionSandbox.of(berth.traces, id)
     process.kill((await sandbox.cli()).pid, 'SIGKILL')
     const turn = await events.turn()
