@@ -1,7 +1,8 @@
 /** The real application on a real port with a real SQLite file; the one thing missing is a machine for sandboxes, which nothing here needs. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { once } from 'node:events'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -102,11 +103,7 @@ export async function serveApp(
   const sockets = socketsOf(server)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  cleanup.defer(async () => {
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  })
+  cleanup.defer(() => close(server))
   const url = `http://127.0.0.1:${portOf(server.address())}`
   const held = cleanup.move()
   return {
@@ -127,10 +124,16 @@ export async function serveApp(
   }
 }
 
+async function close(server: Server): Promise<void> {
+  server.closeAllConnections()
+  server.close()
+  await once(server, 'close')
+}
+
 /** That are connected, as long as they are. */
 function socketsOf(server: Server): ReadonlySet<Socket> {
   const sockets = new Set<Socket>()
-  server.on('connection', (socket) => void sockets.add(socket.once('close', () => sockets.delete(socket))))
+  server.on('connection', (socket: Socket) => void sockets.add(socket.once('close', () => sockets.delete(socket))))
   return sockets
 }
 
