@@ -179,6 +179,14 @@ const standing: Readonly<Record<string, string>> = {
   'percent signs': '%'.repeat(100_000),
 }
 
+/** Within 2 seconds of the processor, as others use it too. */
+async function isRefusedSoon(ask: () => Promise<Response>): Promise<boolean> {
+  const before = process.cpuUsage()
+  const { status } = await ask()
+  const { user, system } = process.cpuUsage(before)
+  return status === 400 && user + system < 2_000_000
+}
+
 test('no rule for texts stands still', async () => {
   const limited = (host: string) => ({ type: 'cloud', networking: { type: 'limited', allowed_hosts: [host] } })
   const found: Record<string, boolean> = {}
@@ -192,18 +200,13 @@ test('no rule for texts stands still', async () => {
       ['/v1/sessions', { agent: text, environment_id: text, title: text }],
     ]
     for (const [path, body] of tries) {
-      const began = performance.now()
-      const { status } = await post(path, body)
-      found[`${name}: ${path} ${JSON.stringify(body).slice(0, 60)}`] =
-        status === 400 && performance.now() - began < 2_000
+      found[`${name}: ${path} ${JSON.stringify(body).slice(0, 60)}`] = await isRefusedSoon(() => post(path, body))
     }
-    const began = performance.now()
     const query = new URLSearchParams({
       'created_at[gte]': text.slice(0, 8_000),
       page: text.slice(0, 4_000),
     }).toString()
-    const { status } = await server.fetch(`/v1/sessions?${query}`.slice(0, 15_000))
-    found[`${name}: a query`] = status === 400 && performance.now() - began < 2_000
+    found[`${name}: a query`] = await isRefusedSoon(() => server.fetch(`/v1/sessions?${query}`.slice(0, 15_000)))
   }
   tally.expectAll(found, Object.fromEntries(Object.keys(found).map((name) => [name, true])))
 })

@@ -1,6 +1,7 @@
 /** A gateway that is killed while everything is under way: nothing leaves meanwhile, and the next one knows all that the first did. */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'
 import { call, readAll, send } from '@berth/gateway/fixture/sandbox-call'
 import { messageStart, shortAnswer, textDelta } from '@berth/gateway/fixture/upstream-server'
@@ -61,7 +62,12 @@ test('nothing leaves while it is away; budgets, policies and passwords are what 
   using download = await world.talk()
   download.say(get('rogue.test').replace('test/ ', 'test/body-without-end '))
   await download.until(/bbb/)
-  await waitUntil('the call has a record', () => streaming.size === 1)
+  await waitUntil('the ledger has what was seen of the call', () => {
+    using ledger = new DatabaseSync(world.path('state/ledger.db'), { readOnly: true })
+    return (
+      ledger.prepare(`SELECT 1 FROM requests WHERE session_id = 'sesn_a' AND input_tokens = 100`).get() !== undefined
+    )
+  })
 
   await world.killGateway()
   const [before, visits] = [await world.look(), (await world.visits()).length]

@@ -45,8 +45,10 @@ test('a password is not good in the address, nor once another one has taken its 
 
 test('400 changes of policy, wrong ones and ends of the session among them, let nothing through that none of them allows', async () => {
   const state = { isChanging: true }
+  const seen = new Set<number>()
   const change = (async () => {
-    for (let n = 0; n < 400; n++) {
+    // And more, where they have not yet come between two requests.
+    for (let n = 0; n < 400 || !(seen.has(200) && seen.has(403)); n++) {
       if (n % 50 === 25) await world.gateway.unroute('sesn_a')
       await world.route(
         n % 3 === 0 ? { type: 'limited', hosts: [] } : { type: 'limited', hosts: ['allowed.test', `h${n}.test`] },
@@ -56,7 +58,6 @@ test('400 changes of policy, wrong ones and ends of the session among them, let 
     }
     state.isChanging = false
   })()
-  const seen = new Set<number>()
   while (state.isChanging) {
     const [denied, allowed] = await Promise.all([world.send(get('evil.test')), world.send(get('allowed.test'))])
     for (const { socket } of [denied, allowed]) socket.destroy()
@@ -65,8 +66,6 @@ test('400 changes of policy, wrong ones and ends of the session among them, let 
     world.count([0, 403, 503].includes(denied.status))
   }
   await change
-  expect(seen).toContain(200)
-  expect(seen).toContain(403)
   expect((await world.look()).asked).not.toContain('evil.test')
   // A change that is refused leaves the policy as it was.
   await world.route({ type: 'limited', hosts: ['allowed.test'] })

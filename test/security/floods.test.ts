@@ -112,7 +112,8 @@ test('disk: it ends at the quota, files with holes are refused by the checkpoint
   const { bavail, bsize } = await statfs(dir)
   const full = await berth.runTurn(greedy, [
     'Fill',
-    bash('head -c 1000000000 /dev/zero > big; df -h . | tail -n 1'),
+    // What is written has then reached the image.
+    bash('head -c 1000000000 /dev/zero > big; sync -f big; df -h . | tail -n 1'),
     '::next',
     '::text Full.',
   ])

@@ -9,6 +9,7 @@ import { bash, tool } from '../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startTestBerth, type AgentParams, type TestBerth } from '../harness/test-berth.ts'
+import { waitUntil } from '../harness/wait-until.ts'
 import { Tally } from './tally.ts'
 
 const MARKS = '/workspace/marks'
@@ -75,6 +76,14 @@ async function devicesOf(id: string): Promise<string[]> {
     .map((line) => planted.parse(JSON.parse(line)).tried)
 }
 
+/** Resolves when the agent's process is gone: what comes then starts another. */
+async function endProcess(id: string): Promise<void> {
+  const sandbox = await SessionSandbox.of(berth.traces, id)
+  const { pid } = await sandbox.cli()
+  process.kill(pid, 'SIGKILL')
+  await waitUntil('the process is gone', async () => (await sandbox.processes()).every((one) => one.pid !== pid))
+}
+
 async function expectNoneObeyed(id: string, devices: readonly string[]): Promise<void> {
   const marks = await namesIn(id, MARKS)
   for (const device of devices) tally.count(!marks.includes(device))
@@ -91,8 +100,6 @@ test(
     const devices = await devicesOf(id)
     expect(devices.length).toBeGreaterThan(100)
 
-    const restart = async (): Promise<void> =>
-      void process.kill((await (await SessionSandbox.of(berth.traces, id)).cli()).pid, 'SIGKILL')
     const loseAll = async (): Promise<void> => {
       await takeCheckpoint(berth, id)
       await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'lost' })
@@ -102,7 +109,7 @@ test(
       const body = JSON.stringify({ disableAllHooks: true, permissions: { allow: ['Write'] } })
       for (const path of ['/workspace/.claude/settings.local.json', `/home/${id}/.claude/settings.local.json`])
         expect((await berth.fetch(contentPath(id, path), { method: 'PUT', body })).status).toBe(200)
-      await restart()
+      await endProcess(id)
     }
     // A process of its own is started for the second and for the third.
     const stages = { 'the same process': () => undefined, 'one of a checkpoint': loseAll, 'one without hooks': mute }
@@ -157,7 +164,7 @@ test(
     await berth.runTurn(id, ['Plant', ...files, '::next', '::text Planted.'], soon())
     expect(await namesIn(id, `/home/${id}`)).toEqual(expect.arrayContaining(names))
     for (const stage of ['the same process', 'one started later']) {
-      if (stage !== 'the same process') process.kill((await (await SessionSandbox.of(berth.traces, id)).cli()).pid)
+      if (stage !== 'the same process') await endProcess(id)
       await answer(id, await untilAsked(id, [stage, bash('echo $$')]), 'deny')
       const marks = await namesIn(id, '/workspace')
       for (const name of names) tally.count(!marks.includes(`shell${name}`) && marks.length === 0)

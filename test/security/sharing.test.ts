@@ -7,10 +7,13 @@ import { bash } from '../harness/message.ts'
 import { messagesOf, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
+import { waitUntil } from '../harness/wait-until.ts'
 import { Tally } from './tally.ts'
 
 const attempt = z.object({ case: z.number(), tried: z.string(), outcome: z.string() })
 const soon = (): AbortSignal => AbortSignal.timeout(60_000)
+/** Processes of each session between its turns. */
+const LASTING = 4
 
 let berth: TestBerth
 let sessions: { id: string; uid: number }[]
@@ -111,26 +114,29 @@ test('one that ends all it can reach ends nothing of the other', async () => {
   if (one === undefined || two === undefined) throw new Error('there are two')
   const sandbox = await SessionSandbox.of(berth.traces, one.id)
   const host = (uid: number): number => (sandbox.ref.uidBase ?? 0) + uid
-  const pidsOf = async (uid: number): Promise<string> => {
+  const pidsOf = async (uid: number): Promise<number[]> => {
     const found = await Promise.all(
       (await sandbox.processes()).map(async ({ pid }) => ({
         pid,
         status: await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''),
       })),
     )
-    return found
-      .filter(({ status }) => status.includes(`Uid:\t${host(uid)}\t`))
-      .map(({ pid }) => pid)
-      .join()
+    return found.filter(({ status }) => status.includes(`Uid:\t${host(uid)}\t`)).map(({ pid }) => pid)
   }
-  const [runner, mine] = [await pidsOf(0), await pidsOf(one.uid)]
-  expect(mine.split(',').length).toBeGreaterThan(3)
+  // The agent's process and what it was told to leave running. What its last turn has started besides ends by itself.
+  const mine = await waitUntil('there is only what lasts', async () => {
+    const pids = await pidsOf(one.uid)
+    return pids.length === LASTING && pids
+  })
+  const runner = await pidsOf(0)
   const kill = '[ -e killed ] || { touch killed; kill -9 -1; }'
   const turn = await berth.runTurn(two.id, ['Kill', bash(kill), '::next', '::text Went on.'], soon())
   expect(messagesOf(turn)).toEqual(['Went on.'])
+  const left = new Set([...(await pidsOf(one.uid)), ...(await pidsOf(0))])
+  const ended = (pids: readonly number[]): number[] => pids.filter((pid) => !left.has(pid))
   tally.expectAll(
-    { 'the other’s processes': await pidsOf(one.uid), 'the runner': await pidsOf(0) },
-    { 'the other’s processes': mine, 'the runner': runner },
+    { 'the other’s processes': ended(mine), 'the runner': ended(runner) },
+    { 'the other’s processes': [], 'the runner': [] },
   )
   expect(await run(one.id, 'cat secret')).toBe('secret')
 }, 120_000)

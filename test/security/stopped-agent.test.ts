@@ -76,7 +76,9 @@ test.concurrent(
       { reason, errors: ofType(turn, 'session.error').length, said: messagesOf(turn) },
       { reason: { type: 'end_turn' }, errors: 0, said: [] },
     )
-    expect((await sandbox.processes()).filter(({ args }) => args[0] === 'sleep')).toEqual([])
+    await waitUntil('nothing of it runs', async () =>
+      (await sandbox.processes()).every(({ args }) => args[0] !== 'sleep'),
+    )
     await berth.client.beta.sessions.delete(id)
   },
   TIMEOUT_MS,

@@ -242,7 +242,7 @@ test('silence has an end: before the answer a timeout error, within it a cut', a
   await using hasty = await runGateway(`${directory.path}/hasty`, {
     ANTHROPIC_BASE_URL: upstream.url,
     ANTHROPIC_API_KEY: CANARY,
-    BERTH_UPSTREAM_IDLE_SECONDS: '0.3',
+    BERTH_UPSTREAM_IDLE_SECONDS: '2',
   })
   const route = await makeRoute(directory.path, 'hasty-session')
   await hasty.client.route('s', route)

@@ -5,7 +5,7 @@ import { z } from 'zod'
 const count = z.int().nonnegative()
 
 /** One model request. Without `outcome` it is still under way; such a row of a gateway that died is closed as `cut` at the next start. */
-export const ledgerRow = z.object({
+const ledgerRow = z.object({
   id: z.string(),
   session_id: z.string(),
   workspace_id: z.string(),

@@ -48,7 +48,7 @@ const mcpOauth = z.strictObject({
     .nullable(),
 })
 
-export const gatewayCredential = z.discriminatedUnion('type', [environmentVariable, staticBearer, mcpOauth])
+const gatewayCredential = z.discriminatedUnion('type', [environmentVariable, staticBearer, mcpOauth])
 export type GatewayCredential = z.infer<typeof gatewayCredential>
 export type EnvironmentCredential = z.infer<typeof environmentVariable>
 export type McpCredential = z.infer<typeof staticBearer> | z.infer<typeof mcpOauth>

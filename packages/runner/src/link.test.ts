@@ -1,10 +1,11 @@
 import { linkClose } from '@berth/protocol/link'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { bundleForTests } from './testing/bundle.ts'
 import { TestSandbox } from './testing/sandbox.ts'
+import type { TestSession } from './testing/sandbox.ts'
 
 const bundle = bundleForTests()
 
@@ -64,11 +65,11 @@ test('a turn goes on while the server is away, and its messages are there when i
   await using sandbox = await TestSandbox.start(bundle)
   const session = sandbox.session()
   session.open()
-  session.say('::slow 20', '::text one two three four five six seven eight')
-  const { arrivals } = sandbox.peer.conversation(session.id)
-  await sandbox.peer.until(() => arrivals.some(({ kind }) => kind === 'delta'))
+  session.say(waiting, '::next', '::text one two three four five six seven eight')
+  await began(session)
   await sandbox.peer.stop()
-  await expect.poll(() => sandbox.model.requests()[0]?.outcome, { timeout: 30_000 }).toBe('complete')
+  goOn(session)
+  await expect.poll(() => sandbox.model.requests()[1]?.outcome, { timeout: 30_000 }).toBe('complete')
   expect(session.messages('result')).toEqual([])
   await sandbox.peer.listen()
   await session.idle()
@@ -109,18 +110,20 @@ test('a tool does not start while the server is away', async () => {
   const other = sandbox.session()
   session.open()
   other.open()
-  await Promise.all([session.report('started'), other.report('started')])
-  session.say('::slow 20', '::text wait a little', '::tool Bash {"command":"touch made"}', '::next', '::text ok')
+  session.say(waiting, '::next', '::tool Bash {"command":"touch made"}', '::next', '::text ok')
   other.say(
+    waiting,
+    '::next',
     '::slow 100',
     '::text this takes long enough for the call to have been made by now and for the tool to have run',
   )
-  const { arrivals } = sandbox.peer.conversation(session.id)
-  await sandbox.peer.until(() => arrivals.some(({ kind }) => kind === 'delta'))
+  await Promise.all([began(session), began(other)])
   await sandbox.peer.stop()
-  await expect
-    .poll(() => sandbox.model.requests().filter(({ outcome }) => outcome === 'complete').length, { timeout: 30_000 })
-    .toBe(2)
+  goOn(session)
+  const complete = (): number => sandbox.model.requests().filter(({ outcome }) => outcome === 'complete').length
+  await expect.poll(complete, { timeout: 30_000 }).toBe(3)
+  goOn(other)
+  await expect.poll(complete, { timeout: 30_000 }).toBe(4)
   const file = join(session.config.cwd, 'made')
   expect(existsSync(file)).toBe(false)
   await sandbox.peer.listen()
@@ -212,6 +215,17 @@ test('what is missing in the environment is named', async () => {
   expect(sandbox.runner?.exitCode).toBe(2)
   expect(sandbox.stderr).toContain('BERTH_NONCE is not set')
 })
+
+/** A call that lasts until it may end. */
+const waiting = '::tool Bash {"command":"touch begun; until [ -e over ]; do sleep 0.05; done"}'
+
+async function began({ config }: TestSession): Promise<void> {
+  await expect.poll(() => existsSync(join(config.cwd, 'begun')), { timeout: 30_000 }).toBe(true)
+}
+
+function goOn({ config }: TestSession): void {
+  writeFileSync(join(config.cwd, 'over'), '')
+}
 
 /** Numbers in [0, 1) that are the same in every run. */
 function seeded(seed: number): () => number {

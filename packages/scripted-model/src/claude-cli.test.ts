@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { query, type Options, type Query, type SDKMessage, type SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
@@ -166,17 +166,29 @@ test('a Stop hook and a finished background task lead to the next steps of the s
   expect(texts).toEqual(['two', 'three', 'four'])
 })
 
+/** Resolves when these words are in the session's transcript, which the CLI writes after it has gone on. */
+async function writtenDown(sessionId: () => string, words: string): Promise<void> {
+  const projects = join(folder, 'config', 'projects')
+  const texts = async (): Promise<string> => {
+    const files = (await readdir(projects, { recursive: true })).filter((name) => name.endsWith(`${sessionId()}.jsonl`))
+    return (await Promise.all(files.map((name) => readFile(join(projects, name), 'utf8')))).join('\n')
+  }
+  await expect.poll(texts, { timeout: 20_000 }).toContain(words)
+}
+
 test('a turn whose CLI was killed goes on: the cut step is answered again, a finished one is not', async () => {
   let cli: ChildProcess | undefined
   const spawnClaudeCodeProcess: Options['spawnClaudeCodeProcess'] = ({ command, args, cwd, env }) =>
     (cli = spawn(command, args, { cwd, env, stdio: ['pipe', 'pipe', 'ignore'] }))
+  let sessionId = ''
+  const killed = Promise.withResolvers<void>()
   onRequest = ({ step }) => {
-    if (step === 1) cli?.kill('SIGKILL')
+    if (step === 1) killed.resolve(writtenDown(() => sessionId, '"tool_result"').finally(() => cli?.kill('SIGKILL')))
   }
   const script = 'go\n::tool Bash {"command":"echo once"}\n::next\n::hang times=1\n::text got {{result}} {{turns}}'
-  let sessionId = ''
   const cut = converse([script], { spawnClaudeCodeProcess }, (message) => (sessionId = message.session_id ?? sessionId))
   await expect(cut).rejects.toThrow('SIGKILL')
+  await killed.promise
   onRequest = () => {}
   const env = { ...options().env, CLAUDE_CODE_RESUME_INTERRUPTED_TURN: '1' }
   const { results } = await converse([], { resume: sessionId, env })

@@ -1,7 +1,8 @@
 /** The real application on a real port with a real SQLite file; the one thing missing is a machine for sandboxes, which nothing here needs. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import type { Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -44,6 +45,8 @@ export interface TestServer extends AsyncDisposable {
   readonly logged: string[]
   /** How many there are to the server now. */
   connections(): Promise<number>
+  /** Bytes that each connection keeps because nobody takes them. */
+  unsent(): number[]
 }
 
 export function clientOf(url: string, key: string): Anthropic {
@@ -97,19 +100,15 @@ export async function serveApp(
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
   const app = createApp({ ...parts, engine, notes, keys, ports, sealing: testSealing, config: listening })
   const server = createApiServer(app, limits)
+  const sockets = socketsOf(server)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  cleanup.defer(async () => {
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  })
-  const port = portOf(server.address())
-  const url = `http://127.0.0.1:${port}`
+  cleanup.defer(() => close(server))
+  const url = `http://127.0.0.1:${portOf(server.address())}`
   const held = cleanup.move()
   return {
     url,
-    port,
+    port: portOf(server.address()),
     app,
     store,
     engine,
@@ -120,8 +119,22 @@ export async function serveApp(
     fetch: (path, init = {}) => fetch(url + path, withKey(init, key)),
     logged,
     connections: promisify(server.getConnections.bind(server)),
+    unsent: () => [...sockets].map(({ writableLength }) => writableLength),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
+}
+
+async function close(server: Server): Promise<void> {
+  server.closeAllConnections()
+  server.close()
+  await once(server, 'close')
+}
+
+/** That are connected, as long as they are. */
+function socketsOf(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => void sockets.add(socket.once('close', () => sockets.delete(socket))))
+  return sockets
 }
 
 function withKey(init: RequestInit, key: string): RequestInit {

@@ -10,29 +10,36 @@ export interface Heard {
   readonly isClosed: boolean
 }
 
-/** Until the first byte of an answer; from then on, for another one. */
-const SILENCE_MS = 20_000
-const QUIET_MS = 400
+/** Silence is counted in turns of the event loop, which the server shares: where the machine stands still, the count does, too. */
+const TURN_MS = 20
+/** Until the first byte of an answer, and until the end of a connection that is to be closed. */
+const SILENCE = 1_000
+/** Behind an answer, for another one that nobody asked for. */
+const QUIET = 20
 
-/** Says the words and hears what comes, until the connection is over or nothing more comes. */
+/** Says the words and hears what comes, until the connection is over or, unless they ask for its end, nothing more comes. */
 export async function say(port: number, words: string): Promise<Heard> {
   const socket = connect(port, '127.0.0.1')
   socket.write(words)
-  return await hear(socket)
+  return await hear(socket, /^connection: close\r$/im.test(words) ? SILENCE : QUIET)
 }
 
-async function hear(socket: Socket): Promise<Heard> {
+/** Takes the end for granted when so many turns have passed since the last byte. */
+async function hear(socket: Socket, turns: number): Promise<Heard> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
   let text = ''
-  let late = setTimeout(() => resolve(false), SILENCE_MS)
+  let left = SILENCE
+  const turn = setInterval(() => {
+    left--
+    if (left === 0) resolve(false)
+  }, TURN_MS)
   socket.setEncoding('latin1').on('data', (data: string) => {
     text += data
-    clearTimeout(late)
-    late = setTimeout(() => resolve(false), QUIET_MS)
+    left = turns
   })
   socket.on('error', () => undefined).once('close', () => resolve(true))
   const isClosed = await promise
-  clearTimeout(late)
+  clearInterval(turn)
   socket.destroy()
   const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))
   return { text, statuses, isClosed }
@@ -44,7 +51,7 @@ export async function pour(port: number, head: string, bytes: number): Promise<H
   const block = Buffer.alloc(256 * 1024, 'x')
   const isChunked = /transfer-encoding/i.test(head)
   const framed = isChunked ? Buffer.concat([Buffer.from('40000\r\n'), block, Buffer.from('\r\n')]) : block
-  const heard = hear(socket)
+  const heard = hear(socket, QUIET)
   let poured = 0
   const { promise, resolve } = Promise.withResolvers<void>()
   const more = (): void => {
@@ -67,7 +74,7 @@ export async function drip(port: number, head: string, everyMs: number): Promise
   socket.write(head)
   const drop = setInterval(() => socket.write('x'), everyMs)
   try {
-    return await hear(socket)
+    return await hear(socket, SILENCE)
   } finally {
     clearInterval(drop)
   }

@@ -11,6 +11,7 @@ import type { EgressPolicy, SessionBudget } from '@berth/protocol/gateway'
 import { type GatewayClient, openGatewayClient } from '@berth/protocol/gateway-client'
 import { afterAll, beforeAll, beforeEach, expect } from 'vitest'
 import { z } from 'zod'
+import { Tally } from '../tally.ts'
 import { Talk } from './talk.ts'
 
 export const limited: EgressPolicy = {
@@ -50,8 +51,7 @@ class TrapWorld {
   #dir = ''
   #end: () => Promise<void> = () => Promise.resolve()
   #gateway: GatewayClient | undefined
-  #tried = 0
-  #held = 0
+  readonly #tally = new Tally('egress')
 
   get gateway(): GatewayClient {
     if (this.#gateway === undefined) throw new Error('the world has not begun')
@@ -75,19 +75,17 @@ class TrapWorld {
     this.#gateway = openGatewayClient(join(this.#dir, 'state/control.sock'))
   }
 
-  /** Prints what was tried; fails when a trap was hit once. */
+  /** Prints what was tried; fails when something was not held, or a trap was hit once. */
   async end(): Promise<void> {
     const { hits } = await this.look()
-    process.stdout.write(`egress: tried ${this.#tried}, held ${this.#held}, traps hit ${hits.length}\n`)
     await this.#end()
     expect(hits).toEqual([])
-    expect(this.#held).toBe(this.#tried)
+    this.#tally.end()
   }
 
   /** One more was tried. */
   count(hasHeld: boolean): void {
-    this.#tried++
-    if (hasHeld) this.#held++
+    this.#tally.count(hasHeld)
   }
 
   async route(policy: EgressPolicy, name: Name = 'a', given: Given = {}): Promise<void> {

@@ -68,7 +68,9 @@ export function gatewayMemory({ gateway }: Running): Finding {
   const what: InstallationName = 'gateway memory'
   if (gateway === undefined) return ok(what, 'no gateway runs; it has the model’s key in memory alone')
   const detail = `process ${gateway.pid} has the model’s key in memory and in its environment`
-  if (gateway.coreLimit === '0') return ok(what, `${detail}, and leaves no core dump`)
+  // With 1 the kernel gives no core to anybody; with 0 it gives one to a program that the host names, of which another finding tells.
+  if (gateway.coreLimit === '1') return ok(what, `${detail}, and leaves no core dump`)
+  if (gateway.coreLimit === '0') return ok(what, `${detail}, and writes no core file`)
   return warn(
     what,
     `${detail}; a crash may write it to a core dump`,

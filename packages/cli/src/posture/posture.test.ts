@@ -118,6 +118,10 @@ describe('the gateway that runs is believed before the configuration', () => {
   it('about what a crash would leave of its memory', () => {
     expect(gatewayMemory(nothing)).toMatchObject({ level: 'ok' })
     expect(gatewayMemory(gateway({}))).toMatchObject({ level: 'ok' })
+    expect(gatewayMemory(gateway({}, '1'))).toMatchObject({
+      level: 'ok',
+      detail: expect.stringContaining('no core dump'),
+    })
     expect(gatewayMemory(gateway({}, 'unlimited'))).toMatchObject({ level: 'warn' })
   })
 })

@@ -2,7 +2,7 @@
 import { egressDecision } from '@berth/protocol/gateway'
 import { z } from 'zod'
 
-export const auditRow = egressDecision.omit({ id: true }).extend({ session_id: z.string() })
+const auditRow = egressDecision.omit({ id: true }).extend({ session_id: z.string() })
 export type AuditRow = z.infer<typeof auditRow>
 
 const auditQuery = z.object({ session_id: z.string(), before: z.int().optional(), limit: z.int() })

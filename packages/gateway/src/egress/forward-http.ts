@@ -122,7 +122,7 @@ async function* atMost(limit: number, body: Readable): AsyncGenerator<Buffer> {
   let bytes = 0
   for await (const piece of joined(body)) {
     bytes += piece.length
-    if (bytes > limit) throw new EgressRefusal(413, 'limit', 'the body is too large')
+    if (bytes > limit) throw new EgressRefusal(413, 'limit', `the body is over ${limit} bytes`)
     yield piece
   }
 }

@@ -86,11 +86,12 @@ test('nothing goes on before the record of what is in it, nor when there is none
   expect(events).toEqual(['record one', 'a 1 b 1 ', 'record two'])
 })
 
-test('8 MiB of the worst kind take less than five seconds', () => {
+test('8 MiB of the worst kind take less than five seconds of the processor', () => {
   const replacements = [of(`${'a'.repeat(200)}b`, 'X'), of('zzz', 'Y')]
   const replacer = new Replacer(replacements)
-  const began = performance.now()
+  const began = process.threadCpuUsage()
   for (let n = 0; n < 128; n++) replacer.push(Buffer.alloc(65_536, 'a'))
   for (let n = 0; n < 20_000; n++) replacer.push(Buffer.from('a'))
-  expect(performance.now() - began).toBeLessThan(5000)
+  const { user, system } = process.threadCpuUsage(began)
+  expect((user + system) / 1000).toBeLessThan(5000)
 })

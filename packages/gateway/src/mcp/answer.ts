@@ -28,7 +28,8 @@ export async function passOn(incoming: IncomingMessage, response: ServerResponse
   if (status >= 300 && status < 400) throw noConnection(`${host} redirects (${status}), which is not followed`)
   if (!isPlain(incoming)) throw noConnection(`${host} has answered in an encoding that was not asked for`)
   const isStream = /^text\/event-stream(?:\s*;|\s*$)/i.test(incoming.headers['content-type'] ?? '')
-  if (!isStream && Number(incoming.headers['content-length'] ?? 0) > limits.answerBytes) throw tooLong(host)
+  if (!isStream && Number(incoming.headers['content-length'] ?? 0) > limits.answerBytes)
+    throw tooLong(host, limits.answerBytes)
   const headers: Record<string, string> = {}
   for (const name of passedOn) {
     const value = incoming.headers[name]
@@ -51,8 +52,8 @@ export function isPlain({ headers }: IncomingMessage): boolean {
   return encoding === undefined || encoding.toLowerCase() === 'identity'
 }
 
-function tooLong(host: string): McpRefusal {
-  return new McpRefusal(502, 'limit', `the answer of ${host} is too long`)
+function tooLong(host: string, limit: number, what = 'an answer'): McpRefusal {
+  return new McpRefusal(502, 'limit', `${host} has sent ${what} of more than ${limit} bytes`)
 }
 
 function byteLimit(limit: number, host: string): Duplex {
@@ -60,7 +61,7 @@ function byteLimit(limit: number, host: string): Duplex {
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length
-      if (bytes > limit) done(tooLong(host))
+      if (bytes > limit) done(tooLong(host, limit))
       else done(null, chunk)
     },
   })
@@ -84,7 +85,7 @@ function eventLimit(limit: number, host: string): Duplex {
         if (byte !== CR && byte !== LF) isLineEmpty = false
         else if (isLineEmpty) bytes = 0
         else isLineEmpty = true
-        if (bytes > limit) return done(tooLong(host))
+        if (bytes > limit) return done(tooLong(host, limit, 'an event'))
       }
       done(null, chunk)
     },

@@ -23,12 +23,13 @@ const EARLY_MS = 60_000
 const REST_MS = 30_000
 
 interface Failure {
-  readonly place: InForce
+  readonly of: Version
   readonly at: number
   readonly why: string
 }
 
-type InForce = Pick<Kept, 'vault_id' | 'credential_id' | 'version'>
+/** Of a credential: another one has other secrets. */
+type Version = Pick<Kept, 'vault_id' | 'credential_id' | 'version'>
 
 /** Of one credential of OAuth, as they are now. */
 export interface OauthSecrets {
@@ -114,7 +115,7 @@ export class BearerTokens implements AsyncDisposable {
 
   /** Forgets what was refreshed of credentials that are gone or have another version. */
   async forgetOthers(): Promise<void> {
-    for (const [key, { place }] of this.#failures) if (!this.#isInForce(place)) this.#failures.delete(key)
+    for (const [key, { of }] of this.#failures) if (!this.#isInForce(of)) this.#failures.delete(key)
     await this.#parts.renewed?.keepOnly((record) => this.#isInForce(record))
   }
 
@@ -146,7 +147,7 @@ export class BearerTokens implements AsyncDisposable {
     const refreshed = await this.refresh(held)
     if (refreshed === undefined) return 'the credential has no refresh token'
     if (refreshed.status !== 'succeeded') return refreshed.why
-    return this.#isInForce(placeOf(held)) ? undefined : 'the credential has changed meanwhile'
+    return this.#isInForce(versionOf(held)) ? undefined : 'the credential has changed meanwhile'
   }
 
   async #begin(held: HeldOauth): Promise<Refreshed> {
@@ -158,7 +159,7 @@ export class BearerTokens implements AsyncDisposable {
     const refreshed = await refresh(this.#parts.reach, { terms, secrets, signal })
     if (refreshed.status !== 'succeeded') {
       this.#parts.logger.warn({ credential: id, why: refreshed.why }, 'a token could not be refreshed')
-      this.#failures.set(keyOf(held), { place: placeOf(held), at: this.#now(), why: refreshed.why })
+      this.#failures.set(keyOf(held), { of: versionOf(held), at: this.#now(), why: refreshed.why })
       return refreshed
     }
     this.#failures.delete(keyOf(held))
@@ -173,12 +174,12 @@ export class BearerTokens implements AsyncDisposable {
   }
 
   async #keep(held: HeldOauth, tokens: Renewed): Promise<void> {
-    if (this.#isInForce(placeOf(held))) await this.#parts.renewed?.put(held, tokens)
+    if (this.#isInForce(versionOf(held))) await this.#parts.renewed?.put(held, tokens)
     // It may have gone while that was being written.
-    if (!this.#isInForce(placeOf(held))) await this.forgetOthers()
+    if (!this.#isInForce(versionOf(held))) await this.forgetOthers()
   }
 
-  #isInForce({ vault_id, credential_id, version }: InForce): boolean {
+  #isInForce({ vault_id, credential_id, version }: Version): boolean {
     return this.#parts.vaults.find(vault_id, credential_id)?.credential.version === version
   }
 
@@ -193,12 +194,12 @@ export class BearerTokens implements AsyncDisposable {
   }
 }
 
-function placeOf({ vaultId, credential: { id, version } }: HeldOauth): InForce {
+function versionOf({ vaultId, credential: { id, version } }: HeldOauth): Version {
   return { vault_id: vaultId, credential_id: id, version }
 }
 
 function keyOf(held: HeldOauth): string {
-  return JSON.stringify(placeOf(held))
+  return JSON.stringify(versionOf(held))
 }
 
 const LAST_TIME = Date.parse('9999-01-01T00:00:00Z')

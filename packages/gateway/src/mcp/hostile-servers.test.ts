@@ -16,13 +16,11 @@ const zone: Readonly<Record<string, readonly string[]>> = {
 const MEBI = 1024 * 1024
 
 let world: McpWorld
+/** Of a session for which nobody is waited for long. */
+let hasty: { readonly socket: string }
 beforeAll(async () => {
-  const limits = { idleMs: 700 }
-  world = await openMcpWorld({
-    names: names.filter((name) => name !== 'foreign.test'),
-    zone: (name) => zone[name],
-    limits,
-  })
+  world = await openMcpWorld({ names: names.filter((name) => name !== 'foreign.test'), zone: (name) => zone[name] })
+  hasty = { socket: await world.openSession('sesn_hasty', {}, { idleMs: 2_000 }) }
   const credential = bearer({ sealing: world.sealing }, serverUrl, 'canary-token')
   await world.vaults.put('v1', { workspace_id: 'ws', credentials: [credential] })
 })
@@ -39,8 +37,8 @@ const faultOf = ({ status, headers }: { status: number; headers: NodeJS.Dict<str
   `${status} ${String(headers['x-berth-mcp-error'])}`
 
 /** What came of an answer that may break off, and whether it did. */
-async function read(path = '/server'): Promise<{ status: number; bytes: number; isWhole: boolean }> {
-  const incoming = await world.open({ path })
+async function read(given?: typeof hasty): Promise<{ status: number; bytes: number; isWhole: boolean }> {
+  const incoming = await world.open(given)
   let bytes = 0
   incoming.on('data', (chunk: Buffer) => (bytes += chunk.length)).on('error', () => undefined)
   await new Promise((resolve) => incoming.once('close', resolve))
@@ -91,7 +89,7 @@ test.each([301, 302, 303, 307, 308])('a redirect (%i) is not followed', async (s
 
 test('no answer is no connection', async () => {
   world.hosts.answer('mcp.test', () => undefined)
-  expect(faultOf(await world.post())).toBe('502 connection')
+  expect(faultOf(await world.post(hasty))).toBe('502 connection')
   await expect.poll(() => world.hosts.received[0]?.gone.aborted).toBe(true)
 })
 
@@ -115,7 +113,7 @@ test('many hints, hints without end, and a head that comes byte by byte, are no 
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   })
-  expect(faultOf(await world.post())).toBe('502 connection')
+  expect(faultOf(await world.post(hasty))).toBe('502 connection')
 })
 
 test.each([
@@ -190,7 +188,7 @@ test('an answer that breaks off, or stands still, breaks off', async () => {
   world.hosts.answer('mcp.test', (response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
   })
-  expect(await read()).toMatchObject({ status: 200, isWhole: false })
+  expect(await read(hasty)).toMatchObject({ status: 200, isWhole: false })
 })
 
 test('a client that does not read holds no more of an endless answer than a little', async () => {
@@ -199,7 +197,7 @@ test('a client that does not read holds no more of an endless answer than a litt
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     counts.sent = await flood(response, Buffer.from(`data: ${'x'.repeat(64 * 1024)}\n\n`), 100 * MEBI)
   })
-  const incoming = await world.open()
+  const incoming = await world.open(hasty)
   incoming.on('error', () => undefined).pause()
   await expect.poll(() => counts.sent).toBeGreaterThan(0)
   expect(counts.sent).toBeLessThan(16 * MEBI)

@@ -165,6 +165,6 @@ export class Vaults {
   }
 }
 
-export function checkVaultId(id: string): void {
+function checkVaultId(id: string): void {
   if (!vaultId.test(id)) throw new BerthError('invalid_request', 'vault id: letters, digits, _ and -, at most 64')
 }

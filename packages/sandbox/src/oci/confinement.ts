@@ -1,9 +1,11 @@
-import { readFile, readdir, readlink } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BerthError } from '@berth/protocol'
-import { namespaces, runnerCapabilityMask } from './bundle.ts'
 import { cgroupPids } from './cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
+import { namespacesOf, readProcessFacts } from './process-facts.ts'
+import { faultsOf } from './process-faults.ts'
+import type { Bounds } from './process-faults.ts'
 import { UIDS_PER_SLOT } from './uid-slots.ts'
 
 /** A runtime says that it has started what is still becoming the sandbox's first process. Judged is what that has become, as soon as it has. */
@@ -11,9 +13,6 @@ const SETTLE_MS = 20_000
 const LOOK_MS = 5
 /** Below it are the first programs of every sandbox. */
 const PROGRAMS = '/opt/berth/'
-
-/** Names in /proc of the kinds of namespaces, where they differ from those of the runtime specification. */
-const namesInProc: Readonly<Record<string, string>> = { mount: 'mnt', network: 'net' }
 
 export interface Confined {
   readonly id: string
@@ -27,8 +26,9 @@ export interface Confined {
  */
 export async function assertConfined(sandbox: Confined, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + SETTLE_MS
+  const bounds = { uidBase: sandbox.uidBase, hostNamespaces: await namespacesOf('self') }
   for (;;) {
-    const lack = await lackOf(sandbox)
+    const lack = await lackOf(sandbox, bounds)
     if (lack === undefined) return
     if (lack.isFinal || performance.now() > deadline)
       throw new BerthError('unavailable', `the runtime made ${sandbox.id} ${lack.what}`)
@@ -42,7 +42,7 @@ interface Lack {
   readonly isFinal: boolean
 }
 
-async function lackOf({ id, uidBase, cgroups }: Confined): Promise<Lack | undefined> {
+async function lackOf({ id, uidBase, cgroups }: Confined, bounds: Bounds): Promise<Lack | undefined> {
   const isCounted = cgroups.mounts.length > 0
   const counted = isCounted ? await cgroupPids(cgroups, id) : []
   const pids = counted.length > 0 ? counted : await pidsOfRange(uidBase)
@@ -50,31 +50,17 @@ async function lackOf({ id, uidBase, cgroups }: Confined): Promise<Lack | undefi
     pids.map(async (pid) => {
       // Before the look at the rest: what a program lacks that has begun, it lacks for good.
       const isFinal = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).startsWith(PROGRAMS)
-      const what = isCounted && counted.length === 0 ? 'without its cgroup' : await lackOfProcess(pid, uidBase)
+      const what = isCounted && counted.length === 0 ? 'without its cgroup' : await lackOfProcess(pid, bounds)
       return what === undefined ? undefined : { what, isFinal }
     }),
   )
   return lacks.find((lack) => lack?.isFinal === true) ?? lacks.find((lack) => lack !== undefined)
 }
 
-async function lackOfProcess(pid: number, uidBase: number): Promise<string | undefined> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
-  // It has ended.
-  if (status === '') return undefined
-  const field = (name: string): string => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1] ?? ''
-  const uid = Number(field('Uid'))
-  if (!isInRange(uid, uidBase)) return `with a process of uid ${uid}`
-  if (field('Seccomp') !== '2') return 'without a seccomp filter'
-  if (field('NoNewPrivs') !== '1') return 'with a way to new privileges'
-  for (const set of ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb']) {
-    if ((BigInt(`0x${field(set)}`) & ~runnerCapabilityMask) !== 0n) return `with the capabilities ${set} ${field(set)}`
-  }
-  for (const namespace of namespaces) {
-    const name = namesInProc[namespace] ?? namespace
-    const [own, its] = await Promise.all(['self', pid].map((of) => readlink(`/proc/${of}/ns/${name}`).catch(() => '')))
-    if (own === its) return `without a ${namespace} namespace of its own`
-  }
-  return undefined
+/** Undefined: it has none, or has ended. */
+async function lackOfProcess(pid: number, bounds: Bounds): Promise<string | undefined> {
+  const facts = await readProcessFacts(pid)
+  return facts === undefined ? undefined : faultsOf(facts, bounds)[0]?.what
 }
 
 async function pidsOfRange(uidBase: number): Promise<number[]> {

@@ -19,7 +19,7 @@ import { Archives } from './archives.ts'
 import type { ChunkIndex } from './chunk-index.ts'
 
 const tree: Tree = { a: { bytes: new Uint8Array(randomBytes(50_000)) } }
-const signal = AbortSignal.timeout(60_000)
+const { signal } = new AbortController()
 
 interface Race {
   readonly archives: Archives

@@ -2,11 +2,11 @@ import { expect, it } from 'vitest'
 import { judgeSandbox } from './judge-sandbox.ts'
 import type { Observed } from './judge-sandbox.ts'
 import { sandboxNames } from './names.ts'
-import type { ProcessFacts } from './sandbox-facts.ts'
+import type { ProcessFacts } from '../process-facts.ts'
 
 const BASE = 0x7000_0000
-const host = { user: 'u:1', pid: 'p:1', mnt: 'm:1', net: 'n:1', ipc: 'i:1', uts: 't:1', cgroup: 'c:1' }
-const own = { user: 'u:2', pid: 'p:2', mnt: 'm:2', net: 'n:2', ipc: 'i:2', uts: 't:2', cgroup: 'c:2' }
+const host = { user: 'u:1', pid: 'p:1', mount: 'm:1', network: 'n:1', ipc: 'i:1', uts: 't:1', cgroup: 'c:1' }
+const own = { user: 'u:2', pid: 'p:2', mount: 'm:2', network: 'n:2', ipc: 'i:2', uts: 't:2', cgroup: 'c:2' }
 const none = { CapInh: 0n, CapPrm: 0n, CapEff: 0n, CapBnd: 0xe0n, CapAmb: 0n }
 
 function process(uid: number, change: Partial<ProcessFacts> = {}): ProcessFacts {

@@ -1,16 +1,16 @@
 import type { Finding, SandboxLimits } from '../../driver.ts'
 import { fail, ok, warn } from '../../finding.ts'
+import { namespaces } from '../bundle.ts'
 import type { Cgroups } from '../cgroup.ts'
+import { faultsOf } from '../process-faults.ts'
+import type { Bounds, Fault } from '../process-faults.ts'
 import { UIDS_PER_SLOT } from '../uid-slots.ts'
 import type { SandboxName } from './names.ts'
-import type { MountFacts, NamespaceKind, ProcessFacts, SandboxFacts } from './sandbox-facts.ts'
+import type { MountFacts, SandboxFacts } from './sandbox-facts.ts'
 
 /** What is to be judged: facts that the host's kernel gave of one sandbox, and what they are held against. */
-export interface Observed {
+export interface Observed extends Bounds {
   readonly facts: SandboxFacts
-  /** First uid of its range on the host. */
-  readonly uidBase: number
-  readonly hostNamespaces: Readonly<Record<NamespaceKind, string>>
   readonly limits: SandboxLimits
   readonly cgroups: Pick<Cgroups, 'version' | 'swapLimit' | 'has'>
   /** How the sandbox's calls ended that it must not make, by name; `SIGSYS` for the 32-bit entry. */
@@ -18,8 +18,6 @@ export interface Observed {
 }
 
 const REMEDY = 'run no agents on this machine; please report it (SECURITY.md)'
-/** CAP_KILL, CAP_SETGID, CAP_SETUID: over the sandbox's own users, for the runner alone. */
-const RUNNER_CAPABILITIES = 0xe0n
 const EPERM = '1'
 
 /** One finding for each of `sandboxNames`, in their order. */
@@ -28,7 +26,7 @@ export function judgeSandbox(observed: Observed): Finding[] {
     users(observed),
     rights(observed),
     systemCalls(observed),
-    namespaces(observed),
+    ownNamespaces(observed),
     network(observed),
     mounts(observed),
     limits(observed),
@@ -39,25 +37,28 @@ function verdict(what: SandboxName, faults: readonly string[], detail: string): 
   return faults.length === 0 ? ok(what, detail) : fail(what, faults.join('; '), REMEDY)
 }
 
-function users({ facts, uidBase }: Observed): Finding {
-  const end = uidBase + UIDS_PER_SLOT
-  const map = `0 ${uidBase} ${UIDS_PER_SLOT}`
-  const faults = uidBase < UIDS_PER_SLOT ? [`its range begins at ${uidBase}`] : []
-  for (const { pid, uids, gids, groups, uidMap, gidMap } of facts.processes) {
-    const strange = [...uids, ...gids, ...groups].filter((id) => id < uidBase || id >= end)
-    if (strange.length > 0) faults.push(`process ${pid} has ids ${strange.join(', ')} of the host`)
-    if (uidMap !== map || gidMap !== map) faults.push(`process ${pid} maps users ${uidMap}, groups ${gidMap}`)
-  }
-  return verdict(
-    'sandbox users',
-    faults,
-    `${facts.processes.length} processes, on the host all of users ${uidBase} to ${end - 1}; root is none of them`,
+/** What the processes are not to be, each named. */
+function faultsOfAll(observed: Observed, of: Fault['of']): string[] {
+  return observed.facts.processes.flatMap((process) =>
+    faultsOf(process, observed)
+      .filter((fault) => fault.of === of)
+      .map(({ what }) => `process ${process.pid} is ${what}`),
   )
 }
 
-function rights({ facts, uidBase }: Observed): Finding {
-  const faults = facts.processes.flatMap((process) => rightsOf(process, uidBase))
-  const agents = facts.processes.filter(({ uids }) => uids[0] !== uidBase)
+function users(observed: Observed): Finding {
+  const { facts, uidBase } = observed
+  const faults = uidBase < UIDS_PER_SLOT ? [`its range begins at ${uidBase}`] : []
+  return verdict(
+    'sandbox users',
+    [...faults, ...faultsOfAll(observed, 'users')],
+    `${facts.processes.length} processes, on the host all of users ${uidBase} to ${uidBase + UIDS_PER_SLOT - 1}; root is none of them`,
+  )
+}
+
+function rights(observed: Observed): Finding {
+  const faults = faultsOfAll(observed, 'rights')
+  const agents = observed.facts.processes.filter(({ uids }) => uids[0] !== observed.uidBase)
   if (agents.length === 0) faults.push('no process of an agent was there to look at')
   return verdict(
     'sandbox rights',
@@ -66,39 +67,23 @@ function rights({ facts, uidBase }: Observed): Finding {
   )
 }
 
-function rightsOf({ pid, uids, capabilities, noNewPrivileges }: ProcessFacts, uidBase: number): string[] {
-  const { CapInh, CapPrm, CapEff, CapBnd, CapAmb } = capabilities
-  const allowed = uids[0] === uidBase ? RUNNER_CAPABILITIES : 0n
-  const faults = noNewPrivileges ? [] : [`process ${pid} may gain privileges`]
-  if (((CapInh | CapPrm | CapEff | CapAmb) & ~allowed) !== 0n || (CapBnd & ~RUNNER_CAPABILITIES) !== 0n) {
-    faults.push(`process ${pid} has capabilities ${CapEff.toString(16)} of ${CapBnd.toString(16)}`)
-  }
-  return faults
-}
-
-function systemCalls({ facts, attempts }: Observed): Finding {
-  const what: SandboxName = 'sandbox system calls'
-  const bare = facts.processes.filter(({ seccomp }) => seccomp !== 2).map(({ pid }) => `process ${pid} has no filter`)
-  const tried = Object.entries(attempts)
+function systemCalls(observed: Observed): Finding {
+  const tried = Object.entries(observed.attempts)
   const passed = tried.filter(([name, end]) => end !== (name === 'int80' ? 'SIGSYS' : EPERM))
-  const faults = [...bare, ...passed.map(([name, end]) => `${name} was not refused (${end})`)]
+  const faults = [
+    ...faultsOfAll(observed, 'system calls'),
+    ...passed.map(([name, end]) => `${name} was not refused (${end})`),
+  ]
   if (tried.length === 0) faults.push('none could be tried')
   return verdict(
-    what,
+    'sandbox system calls',
     faults,
     `a filter on every process; ${tried.length} calls tried and refused: AF_ALG, AF_VSOCK, bpf, io_uring, mounts and new namespaces among them`,
   )
 }
 
-function namespaces({ facts, hostNamespaces }: Observed): Finding {
-  const kinds = Object.entries(hostNamespaces)
-  const faults = facts.processes.flatMap((process) => {
-    const own = new Map<string, string>(Object.entries(process.namespaces))
-    return kinds
-      .filter(([kind, link]) => own.get(kind) === link)
-      .map(([kind]) => `process ${process.pid} is in the host’s ${kind} namespace`)
-  })
-  return verdict('sandbox namespaces', faults, `its own: ${kinds.map(([kind]) => kind).join(', ')}`)
+function ownNamespaces(observed: Observed): Finding {
+  return verdict('sandbox namespaces', faultsOfAll(observed, 'namespaces'), `its own: ${namespaces.join(', ')}`)
 }
 
 function network({ facts: { interfaces, routes } }: Observed): Finding {

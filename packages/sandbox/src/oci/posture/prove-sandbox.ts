@@ -12,9 +12,10 @@ import { callProgram, int80Program, isProbeArch, refusedCalls } from '../../syst
 import { readCgroups } from '../cgroup.ts'
 import { openOciDriver } from '../driver.ts'
 import type { OciOptions } from '../options.ts'
+import { namespacesOf } from '../process-facts.ts'
 import { judgeSandbox } from './judge-sandbox.ts'
 import { sandboxNames } from './names.ts'
-import { namespacesOf, readSandboxFacts } from './sandbox-facts.ts'
+import { readSandboxFacts } from './sandbox-facts.ts'
 
 const MIB = 1024 * 1024
 const LIFE_MS = 60_000

@@ -1,31 +1,9 @@
-import { readFile, readlink } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CGROUP_PARENT, cgroupPids } from '../cgroup.ts'
 import type { Cgroups } from '../cgroup.ts'
-
-/** A process of a sandbox as the host's kernel sees it; numbers of users are the host's. */
-export interface ProcessFacts {
-  readonly pid: number
-  /** Real, effective, saved and file system ids. */
-  readonly uids: readonly number[]
-  readonly gids: readonly number[]
-  readonly groups: readonly number[]
-  readonly capabilities: Readonly<Record<CapabilitySet, bigint>>
-  readonly noNewPrivileges: boolean
-  /** 2: a filter. */
-  readonly seccomp: number
-  readonly uidMap: string
-  readonly gidMap: string
-  /** Link of each namespace, by kind. */
-  readonly namespaces: Readonly<Record<NamespaceKind, string>>
-  /** Bytes of a core dump. */
-  readonly coreLimit: string
-}
-
-const capabilitySets = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'] as const
-export type CapabilitySet = (typeof capabilitySets)[number]
-export const namespaceKinds = ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'] as const
-export type NamespaceKind = (typeof namespaceKinds)[number]
+import { readProcessFacts } from '../process-facts.ts'
+import type { ProcessFacts } from '../process-facts.ts'
 
 export interface MountFacts {
   /** Inside. */
@@ -60,63 +38,13 @@ export async function readSandboxFacts(id: string, cgroups: Cgroups): Promise<Sa
     readLimits(id, cgroups),
   ])
   return {
-    processes,
+    processes: processes.filter((one) => one !== undefined),
     mounts: linesOf(mounts).map(parseMount),
     interfaces: linesOf(dev)
       .slice(2)
       .map((line) => line.split(':')[0]?.trim() ?? ''),
     routes: [...linesOf(route).slice(1), ...linesOf(route6).filter((line) => !line.endsWith(' lo'))],
     limits,
-  }
-}
-
-export async function namespacesOf(pid: number | 'self'): Promise<Record<NamespaceKind, string>> {
-  const link = (kind: NamespaceKind): Promise<string> => readlink(`/proc/${pid}/ns/${kind}`)
-  const [user, pidNs, mnt, net, ipc, uts, cgroup] = await Promise.all([
-    link('user'),
-    link('pid'),
-    link('mnt'),
-    link('net'),
-    link('ipc'),
-    link('uts'),
-    link('cgroup'),
-  ])
-  return { user, pid: pidNs, mnt, net, ipc, uts, cgroup }
-}
-
-async function readProcessFacts(pid: number): Promise<ProcessFacts> {
-  const [status, uidMap, gidMap, namespaces, limits] = await Promise.all([
-    proc(pid, 'status'),
-    proc(pid, 'uid_map'),
-    proc(pid, 'gid_map'),
-    namespacesOf(pid),
-    proc(pid, 'limits'),
-  ])
-  const field = (name: string): string => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1] ?? ''
-  const numbers = (name: string): number[] =>
-    field(name)
-      .split(/\s+/)
-      .filter((word) => word !== '')
-      .map(Number)
-  const set = (name: CapabilitySet): bigint => BigInt(`0x${field(name)}`)
-  return {
-    pid,
-    uids: numbers('Uid'),
-    gids: numbers('Gid'),
-    groups: numbers('Groups'),
-    capabilities: {
-      CapInh: set('CapInh'),
-      CapPrm: set('CapPrm'),
-      CapEff: set('CapEff'),
-      CapBnd: set('CapBnd'),
-      CapAmb: set('CapAmb'),
-    },
-    noNewPrivileges: field('NoNewPrivs') === '1',
-    seccomp: Number(field('Seccomp')),
-    uidMap: uidMap.trim().replaceAll(/\s+/g, ' '),
-    gidMap: gidMap.trim().replaceAll(/\s+/g, ' '),
-    namespaces,
-    coreLimit: /^Max core file size +(\S+)/m.exec(limits)?.[1] ?? '',
   }
 }
 
