@@ -3,7 +3,12 @@ import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './test/closing-line.ts'
 import { LongFirst } from './test/long-first.ts'
 
-const sandboxTests = 'packages/sandbox/src/**/*.test.ts'
+/** They measure the memory of their own process, which is to be as it was at its start. */
+const measuring = [
+  'test/security/api-requests.test.ts',
+  'test/security/api-streams.test.ts',
+  'packages/gateway/src/admission.test.ts',
+]
 
 export default defineConfig({
   test: {
@@ -17,13 +22,13 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     reporters: ['default', new ClosingLine((line) => process.stdout.write(line))],
     projects: [
-      { extends: true, test: { name: 'whole', include: ['test/**/*.test.ts', sandboxTests] } },
+      { extends: true, test: { name: 'alone', include: measuring } },
       {
         extends: true,
         test: {
-          name: 'parts',
-          include: ['packages/*/src/**/*.test.ts'],
-          exclude: [sandboxTests],
+          name: 'together',
+          include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
+          exclude: measuring,
           // One process for many files: nothing happens at import time, so there is nothing that one leaves to the next.
           isolate: false,
         },
