@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Report } from '@berth/protocol'
-import { expect, test } from 'vitest'
-import { makePlaces, type Policy } from '../../test/session-places.ts'
-import { SessionWorld } from '../../test/session-world.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makePlaces, type Places, type Policy } from '../../test/session-places.ts'
+import { SessionWorld, type Stored } from '../../test/session-world.ts'
 import { openSqliteStore } from './sqlite/open.ts'
 
 const hello = { type: 'user.message' as const, content: [{ type: 'text' as const, text: 'Hello' }] }
@@ -16,18 +16,25 @@ const cuts: [string, (world: SessionWorld) => Promise<void>][] = [
   ['its sandbox', (world) => world.lose()],
 ]
 
+let dir: string
+let stored: Stored
+let places: Places
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'bi-'))
+  const path = join(dir, 'berth.db')
+  const store = await openSqliteStore(path)
+  stored = { store, raw: new DatabaseSync(path, { readOnly: true }) }
+  places = await makePlaces(store)
+})
+afterAll(async () => {
+  stored.raw.close()
+  await stored.store[Symbol.asyncDispose]()
+  await rm(dir, { recursive: true })
+})
+
 /** A session whose agent has taken an input, or has only just begun. */
-async function openWorld(
-  cleanup: AsyncDisposableStack,
-  policy: Policy = 'continue',
-  takes: 'input' | 'nothing' = 'input',
-): Promise<SessionWorld> {
-  const dir = await mkdtemp(join(tmpdir(), 'bi-'))
-  cleanup.defer(() => rm(dir, { recursive: true }))
-  const store = cleanup.use(await openSqliteStore(join(dir, 'berth.db')))
-  const raw = new DatabaseSync(join(dir, 'berth.db'), { readOnly: true })
-  cleanup.defer(() => raw.close())
-  const world = await SessionWorld.create({ store, raw }, await makePlaces(store), policy)
+async function newWorld(policy: Policy = 'continue', takes: 'input' | 'nothing' = 'input'): Promise<SessionWorld> {
+  const world = await SessionWorld.create(stored, places, policy)
   await world.send([hello])
   await world.deliver()
   // Before its first line the CLI writes others.
@@ -37,8 +44,7 @@ async function openWorld(
 }
 
 test.each(cuts)('a first turn that is run again when %s is lost begins a conversation', async (_, cut) => {
-  await using cleanup = new AsyncDisposableStack()
-  const world = await openWorld(cleanup, 'rerun')
+  const world = await newWorld('rerun')
   const before = await world.row()
   expect(before.has_transcript).toBe(1)
   await cut(world)
@@ -56,8 +62,7 @@ test.each(cuts)('a first turn that is run again when %s is lost begins a convers
 })
 
 test.each(cuts)('what a CLI left that never took its input is not resumed when %s is lost', async (_, cut) => {
-  await using cleanup = new AsyncDisposableStack()
-  const world = await openWorld(cleanup, 'rerun', 'nothing')
+  const world = await newWorld('rerun', 'nothing')
   const before = await world.row()
   await cut(world)
   await world.deliver()
@@ -67,8 +72,7 @@ test.each(cuts)('what a CLI left that never took its input is not resumed when %
 })
 
 test.each(cuts)('a turn that was interrupted ends when %s is lost, and the next message goes on', async (_, cut) => {
-  await using cleanup = new AsyncDisposableStack()
-  const world = await openWorld(cleanup)
+  const world = await newWorld()
   await world.send([{ type: 'user.interrupt' }])
   await cut(world)
   const row = await world.row()
@@ -81,8 +85,7 @@ test.each(cuts)('a turn that was interrupted ends when %s is lost, and the next 
 })
 
 test.each(cuts)('a turn that a limit has ended ends when %s is lost before it could', async (_, cut) => {
-  await using cleanup = new AsyncDisposableStack()
-  const world = await openWorld(cleanup)
+  const world = await newWorld()
   await world.limit()
   await cut(world)
   const row = await world.row()
@@ -94,8 +97,7 @@ test.each(cuts)('a turn that a limit has ended ends when %s is lost before it co
 })
 
 test.each(cuts)('an answer that the agent remembers is told when %s is lost, and no other', async (_, cut) => {
-  await using cleanup = new AsyncDisposableStack()
-  const world = await openWorld(cleanup)
+  const world = await newWorld()
   const answer = { role: 'assistant', id: 'msg', model: 'm', content: [{ type: 'text', text: 'Remembered.' }] }
   const request: Report = {
     type: 'model_request',
