@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
     testTimeout: 60_000,
-    expect: { poll: { timeout: 20_000 } },
+    expect: { poll: { timeout: 45_000 } },
     hookTimeout: 120_000,
     // Two cores: more workers than that only make real processes (CLI, sandboxes) wait for each other.
     maxWorkers: 2,

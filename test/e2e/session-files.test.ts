@@ -1,6 +1,6 @@
 import { describe, expect } from 'vitest'
 import { contentPath, filesOf, takeCheckpoint } from '../harness/berth-api.ts'
-import { bash } from '../harness/message.ts'
+import { bash, untilTold } from '../harness/message.ts'
 import { messagesOf } from '../harness/reading.ts'
 import { story } from '../harness/story.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
@@ -61,12 +61,13 @@ describe('files of a session', () => {
     expect((await read(berth, 'sesn_nope', 'd/f')).status).toBe(404)
     await berth.runTurn(id, ['Second', '::text Awake.'])
     await using held = await berth.watch(id)
-    await berth.send(id, ['Third', bash('sleep 3'), '::next', '::text Slept.'])
+    await berth.send(id, ['Third', untilTold, '::next', '::text Told.'])
     await held.first('agent.tool_use')
     expect((await read(berth, id, 'nope')).status).toBe(404)
     expect((await read(berth, id, '/run/berth/link/link.sock')).status).toBeGreaterThanOrEqual(400)
     expect((await read(berth, id, 'd')).status).toBe(400)
     await expect(takeCheckpoint(berth, id)).rejects.toThrow(/400.*within a turn/)
+    expect(await write(berth, id, 'go', '')).toBe(200)
     await held.turn()
   })
 })
