@@ -129,7 +129,7 @@ test('two sessions work in one sandbox at a time, hand over files, and reach not
   expect(await run(two, 'id -u')).toBe('1002')
   await using driver = await berth.traces.openDriver()
   expect(await driver.list()).toHaveLength(1)
-}, 120_000)
+}, 240_000)
 
 test('a sandbox that is lost comes back for all who live in it, and who leaves it leaves nothing there', async () => {
   onTestFailed(() => void process.stderr.write(berth.server.log()))

@@ -191,7 +191,7 @@ test('a server that is asked to end does so, whatever runs; the sandbox lives on
 })
 
 describe('a server killed together with a sandbox', () => {
-  test('finds its disk: the session goes on in it, whether it was at work or not', { timeout: 90_000 }, async () => {
+  test('finds its disk: the session goes on in it, whether it was at work or not', async () => {
     const [working, idle] = await Promise.all([scene(), scene()])
     const write = tool('Write', { file_path: '/workspace/f', content: 'kept' })
     await berth.runTurn(idle.id, ['Remember', write, '::next', '::text Kept.'])

@@ -41,4 +41,4 @@ test('calls wait while server, gateway and sandbox are all gone, and run once ea
   expect(messagesOf(await berth.list(id))).toEqual(['ran ran'])
   expect(berth.modelCalls('Do')).toHaveLength(2)
   await berth.assertClean()
-}, 150_000)
+}, 240_000)
