@@ -141,7 +141,7 @@ export class SessionActor {
         else if (first !== undefined) this.#preview()
         else if (this.#reachedLimit !== undefined) await this.#endTurn(this.#reachedLimit)
         else if (this.#isWoken) await this.#deliver()
-        else if (this.#tasks.length > 0) await this.#tasks.shift()?.()
+        else if (this.#tasks.length > 0) await this.#runTask()
         else if (this.#rest.isDue) await this.#rest.takeStep(this.#stopping.signal)
         else return
         this.#resumeHost()
@@ -157,6 +157,13 @@ export class SessionActor {
       await sleep(RETRY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
       this.#isWoken = true
     }
+  }
+
+  /** A session that rests rests anew from what the task has left: it may have changed files, and has interrupted the step that was under way. */
+  async #runTask(): Promise<void> {
+    await this.#tasks.shift()?.()
+    const row = await this.#deps.store.findSession({ sessionId: this.#sessionId })
+    if (row !== undefined && !this.#stopping.signal.aborted) this.watch(row)
   }
 
   #hasWork(): boolean {
