@@ -12,8 +12,9 @@ const measuring = [
 
 export default defineConfig({
   test: {
-    testTimeout: 60_000,
-    expect: { poll: { timeout: 20_000 } },
+    // Above what each wait in a story may take: whichever is too long says itself what it waited for.
+    testTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
     hookTimeout: 120_000,
     // Two cores: more workers than that only make real processes (CLI, sandboxes) wait for each other.
     maxWorkers: 2,

@@ -17,7 +17,7 @@ createServer((_request, response) => {
 }).listen(8000, '127.0.0.1')
 `
 const start = `nohup /opt/berth/node server.mjs > server.log 2>&1 < /dev/null &
-for n in $(seq 100); do (: < /dev/tcp/127.0.0.1/8000) 2> /dev/null && break; sleep 0.1; done && echo Serving.`
+until (: < /dev/tcp/127.0.0.1/8000) 2> /dev/null; do sleep 0.1; done; echo Serving.`
 
 const call = (tool: string, input: object): string => `::tool ${tool} ${JSON.stringify(input)}`
 /** Each with what a model would do. */

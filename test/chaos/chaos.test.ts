@@ -4,7 +4,7 @@ import { killKinds, makePlan } from './plan.ts'
 import { runChaos } from './run.ts'
 import { isResult } from './workload.ts'
 
-const LIMIT_MS = 300_000
+const LIMIT_MS = 480_000
 const seeds = [
   { seed: 1, kills: 13 },
   { seed: 2, kills: 12 },

@@ -20,7 +20,7 @@ export interface Field {
 }
 
 /** A sandbox that is being made is waited for as long. */
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 15_000
 
 export const strike: Readonly<Record<KillKind, (field: Field) => Promise<boolean>>> = {
   async server({ berth, kill, signal }) {

@@ -41,10 +41,14 @@ export class SessionRecord {
     return events
   }
 
+  /** Whether each of its sandboxes goes on with the file of the one before: then what is there at last is all, and any sandbox may go at any time. */
+  get rests(): boolean {
+    return this.#kind.rests
+  }
+
   /** Reads the effects of the session's present sandbox from outside. */
   async readEffects(sandbox: SessionSandbox): Promise<void> {
-    // Each sandbox goes on with the file of the one before: what is there at last is all.
-    if (this.#kind.rests) return
+    if (this.rests) return
     for (const { pid } of await sandbox.processes()) {
       const text = await readFile(`/proc/${pid}/root/workspace/effects`, 'utf8').catch(() => undefined)
       if (text === undefined) continue
@@ -55,7 +59,7 @@ export class SessionRecord {
 
   /** Of a session that rests: from where its files are. */
   async #readLastEffects(berth: TestBerth): Promise<void> {
-    if (!this.#kind.rests) return
+    if (!this.rests) return
     const answer = await berth.fetch(contentPath(this.id, '/workspace/effects'))
     const text = answer.status === 404 ? '' : await answer.text()
     if (answer.status !== 200 && answer.status !== 404) throw new Error(`the effects: ${answer.status} ${text}`)
@@ -93,7 +97,7 @@ export class Recorder {
   async close(berth: TestBerth): Promise<Evidence> {
     const sessions = await Promise.all(
       this.sessions.map(async (record) => {
-        if (await hasSandbox(berth, record.id))
+        if (!record.rests && (await hasSandbox(berth, record.id)))
           await record.readEffects(await SessionSandbox.of(berth.traces, record.id))
         return record.evidence(berth)
       }),

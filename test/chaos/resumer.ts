@@ -6,7 +6,7 @@ import type { Workload } from './workload.ts'
 
 const AGAIN_MS = 50
 /** The last event is seen soon after all is quiet. */
-const CATCH_UP_MS = 10_000
+const CATCH_UP_MS = 45_000
 
 export class Resumer {
   readonly #workload: Workload

@@ -35,7 +35,7 @@ interface Shown {
 /** A kill strikes after this time even when nothing happens. */
 const QUIET_MS = 4_000
 /** So long after the last kill every turn must have ended. */
-const SETTLE_MS = 90_000
+const SETTLE_MS = 150_000
 
 export async function runChaos(plan: Plan, { say = () => undefined, signal }: RunOptions): Promise<Outcome> {
   await using berth = await startKillableBerth()

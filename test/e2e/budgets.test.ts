@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fork, usageOf } from '../harness/berth-api.ts'
 import type { ServerProcess } from '../harness/berth-server.ts'
-import { tool } from '../harness/message.ts'
+import { message, tool } from '../harness/message.ts'
 import { messagesOf, onlyOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
@@ -53,15 +53,6 @@ async function limitWorkspace(usdPerDay: string): Promise<void> {
   await writeFile(configFile, JSON.stringify({ workspace_daily_limit: usdPerDay }))
 }
 
-async function killGateway(): Promise<void> {
-  const pid = (await berth.traces.gateway())?.pid ?? 0
-  process.kill(pid, 'SIGKILL')
-  await waitUntil('another gateway runs', async () => {
-    const other = (await berth.traces.gateway())?.pid
-    return other !== undefined && other !== pid
-  })
-}
-
 describe('a budget', () => {
   test('stops a loop within one call, takes nothing meanwhile, and goes on when it is raised; what dies in between loses nothing', async () => {
     const { sessions } = berth.client.beta
@@ -100,7 +91,7 @@ describe('a budget', () => {
     expect(onlyOf(other, 'session.status_idle').stop_reason).toEqual({ type: 'end_turn' })
     expect(await berth.list(id)).toEqual(before)
 
-    await killGateway()
+    await berth.traces.replaceGateway()
     await berth.server.restart()
     expect((await sessions.retrieve(id)).usage).toEqual(shown.usage)
 
@@ -111,7 +102,7 @@ describe('a budget', () => {
     expect(onlyOf(second, 'session.status_idle').stop_reason).toEqual({ type: 'budget_reached' })
     expect(berth.modelCalls('Loop')).toHaveLength(7)
 
-    await killGateway()
+    await berth.traces.replaceGateway()
     const from = events.events.length
     await sessions.update(id, { budget: null })
     const third = await events.turn(from, soon())
@@ -141,9 +132,9 @@ describe('a workspace’s limit', () => {
     await berth.server.restart()
     const [one, two] = [await berth.createSession(), await berth.createSession({ budget: usd(900) })]
     await using events = await berth.watch(one.id)
-    await berth.send(one.id, loop('One', 4))
-    await events.first('span.model_request_start')
-    await berth.send(one.id, ['Queued', '::text Had its turn.'])
+    // Together: once the limit is reached, a message is refused.
+    const both = [message(loop('One', 4)), message(['Queued', '::text Had its turn.'])]
+    await sessions.events.send(one.id, { events: both })
     expect((await events.turn(0, soon())).at(-1)).toMatchObject({ stop_reason: { type: 'budget_reached' } })
     expect(berth.modelCalls('One')).toHaveLength(2)
     const other = await berth.runTurn(two.id, loop('Two', 2), soon())

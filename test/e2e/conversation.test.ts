@@ -1,6 +1,7 @@
 import { describe, expect } from 'vitest'
-import { message, tool } from '../harness/message.ts'
+import { message, tool, untilTold } from '../harness/message.ts'
 import { messagesOf, ofType, onlyOf } from '../harness/reading.ts'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { story } from '../harness/story.ts'
 
 describe('a conversation', () => {
@@ -20,10 +21,11 @@ describe('a conversation', () => {
   story('takes what is said while it runs in order, without an idle between', async ({ berth }) => {
     const { id } = await berth.createSession()
     await using events = await berth.watch(id)
-    await berth.send(id, ['First', '::delay 1000', '::text 1'])
+    await berth.send(id, ['First', untilTold, '::next', '::text 1'])
     await events.first('session.status_running')
     await berth.send(id, ['Second', '::text 2'])
     await berth.send(id, ['Third', '::text 3 after {{prompt:1}}, {{prompt:2}}'])
+    await (await SessionSandbox.of(berth.traces, id)).make('/workspace/go')
     const turn = await events.turn()
     expect(messagesOf(turn)).toEqual(['1', '2', '3 after First, Second'])
     expect(ofType(turn, 'session.status_running')).toHaveLength(1)
@@ -102,10 +104,11 @@ describe('a conversation', () => {
 
   story('can begin with the session', async ({ berth }) => {
     const session = await berth.createSession({
-      initial_events: [message(['Begin', '::delay 500', '::text Begun.']), message(['Go on', '::text Going.'])],
+      initial_events: [message(['Begin', untilTold, '::next', '::text Begun.']), message(['Go on', '::text Going.'])],
     })
     expect(session.status).toBe('running')
     await using events = await berth.watch(session.id)
+    await (await SessionSandbox.of(berth.traces, session.id)).make('/workspace/go')
     await events.first('session.status_idle')
     const listed = await berth.list(session.id)
     expect(listed.map(({ type }) => type).filter((type) => type.endsWith('message'))).toEqual([

@@ -31,9 +31,9 @@ describe('the event stream', () => {
   story('goes on after the last event that was seen, whichever that was', async ({ berth }) => {
     const { id } = await berth.createSession()
     await using events = await berth.watch(id)
-    await berth.send(id, ['One', '::delay 300', '::text 1'])
-    await events.first('session.status_running')
-    await berth.send(id, ['Two', '::text 2'])
+    // The second is queued behind the first: it is shown twice.
+    const both = [message(['One', '::text 1']), message(['Two', '::text 2'])]
+    await berth.client.beta.sessions.events.send(id, { events: both })
     await events.turn()
     await berth.client.beta.sessions.archive(id)
     const listed = await berth.list(id)

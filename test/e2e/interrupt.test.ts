@@ -32,8 +32,7 @@ describe('an interrupt', () => {
     const end = onlyOf(turn, 'span.model_request_end')
     expect(end.is_error).toBe(true)
     expect(messagesOf(turn)).toEqual([])
-    const [call] = berth.modelCalls('Recite')
-    expect(call?.outcome).toBe('closed')
+    await expect.poll(() => berth.modelCalls('Recite').map(({ outcome }) => outcome)).toEqual(['closed'])
     expect(messagesOf(await berth.runTurn(id, ['Next', '::text {{turns}}']))).toEqual(['2'])
     expect(berth.modelCalls('Recite')).toHaveLength(1)
   })
@@ -73,7 +72,7 @@ describe('an interrupt', () => {
     const { id } = await berth.createSession()
     await using events = await berth.watch(id)
     await berth.send(id, ['Hang', '::hang'])
-    await expect.poll(() => berth.modelCalls('Hang').length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => berth.modelCalls('Hang').length).toBe(1)
     await berth.send(id, ['Waiting', '::text Had its turn.'])
     await sendInterrupt(berth, id)
     const turn = await events.turn()
@@ -99,7 +98,7 @@ describe('an interrupt', () => {
     const { id } = await berth.createSession()
     await using events = await berth.watch(id)
     await berth.send(id, ['Old', '::hang'])
-    await expect.poll(() => berth.modelCalls('Old').length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => berth.modelCalls('Old').length).toBe(1)
     await berth.client.beta.sessions.events.send(id, {
       events: [interrupt, message(['New', '::text {{prompt:1}}, New'])],
     })

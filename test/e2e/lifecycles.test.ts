@@ -59,14 +59,14 @@ describe('a hybrid session', () => {
       await using events = await berth.watch(id)
       await berth.send(id, [
         'Second',
-        bash('echo two > late; sleep 8'),
+        bash('echo two > late; sleep 600'),
         bash('cat note late'),
         '::next',
         '::text {{result:2}}',
       ])
       const sandbox = await SessionSandbox.of(berth.traces, id)
       await sandbox.made('/workspace/late')
-      await untilCallShipped(berth.dir, id, 'sleep 8')
+      await untilCallShipped(berth.dir, id, 'sleep 600')
       await using driver = await berth.traces.openDriver()
       await driver.destroy(sandbox.ref.id)
       const turn = await events.turn()

@@ -30,7 +30,7 @@ describe('the list of events', () => {
     const { id } = await berth.createSession()
     await berth.runTurn(id, ['One', '::text 1', '::tool Bash {"command":"true"}', '::next', '::text 2'])
     await berth.send(id, ['Hang', '::hang'])
-    await expect.poll(() => berth.modelCalls('Hang').length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => berth.modelCalls('Hang').length).toBe(1)
     await berth.send(id, 'Waiting')
     const whole = await berth.list(id)
     expect(whole.at(-1)?.processed_at).toBeNull()
@@ -77,7 +77,7 @@ describe('the list of events', () => {
         const mark = `${order} ${limit}`
         const from = events.events.length
         await berth.send(id, [`Hang ${mark}`, '::hang'])
-        await expect.poll(() => berth.modelCalls(`Hang ${mark}`).length, { timeout: 20_000 }).toBe(1)
+        await expect.poll(() => berth.modelCalls(`Hang ${mark}`).length).toBe(1)
         await berth.send(id, ['A', '::text a'])
         await berth.send(id, ['B', '::text b'])
         const atStart = await berth.list(id)

@@ -9,6 +9,7 @@ import { bash, tool } from '../harness/message.ts'
 import { untilParked } from '../harness/parked-turn.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { untilCallsShipped } from '../harness/shipped.ts'
 import { type AgentParams, type TestBerth } from '../harness/test-berth.ts'
 import { endPool, untilWarm } from '../harness/warm-sandboxes.ts'
 
@@ -148,6 +149,7 @@ test('a call that waits outlives its sandbox, and is made once', { timeout: STOR
   const before = callsOf('publish').length
   await berth.send(id, ['Ask', tool(cli('publish'), { q: 'later' }), '::next', '::text told {{result}}'])
   const turn = await events.turn(0, patient())
+  await untilCallsShipped(berth.dir, id)
   await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'lost' })
   await untilParked(berth.dir, id, 'sandbox')
   const [asked = ''] = pendingOf(turn)

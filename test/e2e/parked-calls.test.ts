@@ -5,6 +5,7 @@ import { message, tool } from '../harness/message.ts'
 import { untilParked } from '../harness/parked-turn.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { untilCallsShipped } from '../harness/shipped.ts'
 import { story } from '../harness/story.ts'
 import type { AgentParams, TestBerth } from '../harness/test-berth.ts'
 
@@ -77,6 +78,7 @@ async function askAndLose(berth: TestBerth, script: readonly string[], loss: Los
   const prompt = `Do it (${(prompts += 1)})`
   await berth.send(id, [prompt, ...script])
   const calls = pendingOf(await events.turn())
+  await untilCallsShipped(berth.dir, id)
   const before = events.events.length
   await losses[loss](berth, id)
   // Nothing of it concerns who was asked.

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { contentPath } from '../harness/berth-api.ts'
+import { freePort } from '../harness/free-port.ts'
 import { bash } from '../harness/message.ts'
 import { otherWorkspaceKey } from '../harness/other-workspace.ts'
 import { askPort, openPort, signPort, webSocketTo } from '../harness/port-client.ts'
@@ -29,7 +30,7 @@ async function serving(berth: TestBerth): Promise<string> {
   const program = await readFile(join(import.meta.dirname, 'port-server.mjs'))
   const { status } = await berth.fetch(contentPath(id, 'server.mjs'), { method: 'PUT', body: program })
   expect(status).toBe(200)
-  const start = `nohup ${node} server.mjs > log 2>&1 < /dev/null & for i in $(seq 50); do (echo > /dev/tcp/127.0.0.1/8000) 2>/dev/null && echo up && break; sleep 0.1; done; cat log`
+  const start = `nohup ${node} server.mjs > log 2>&1 < /dev/null & for i in $(seq 300); do (echo > /dev/tcp/127.0.0.1/8000) 2>/dev/null && echo up && break; sleep 0.1; done; cat log`
   const turn = await berth.runTurn(id, ['Serve', bash(start), '::next', '::text {{result}}'])
   expect(messagesOf(turn)).toEqual(['up'])
   return id
@@ -151,9 +152,9 @@ describe('a port is refused', () => {
       socket.write(`GET ${silent.pathname}${silent.search} HTTP/1.1\r\nHost: ${silent.host}\r\n\r\n`)
     }
     const ask = async () => (await askPort(url)).status
-    await expect.poll(ask, { timeout: 20_000 }).toBe(429)
+    await expect.poll(ask).toBe(429)
     for (const socket of held) socket.destroy()
-    await expect.poll(ask, { timeout: 20_000 }).toBe(200)
+    await expect.poll(ask).toBe(200)
   })
 
   story('to a signed URL whose sandbox is gone', async ({ berth }) => {
@@ -184,7 +185,7 @@ describe('a port is refused', () => {
     const elsewhere = url.replace(id.toLowerCase().replace('_', '-'), other.toLowerCase().replace('_', '-'))
     expect(await ask(elsewhere)).toBe('403 the signed URL is for another session')
     const short = await signPort(berth, id, 8000, { expires_in: 1 })
-    await expect.poll(() => ask(short.url), { timeout: 10_000 }).toMatch(/^401 the signed URL expired at 20/)
+    await expect.poll(() => ask(short.url)).toMatch(/^401 the signed URL expired at 20/)
     expect(await ask(`${bare(url)}/`)).toMatch(/^401 this port needs/)
   })
 
@@ -238,12 +239,3 @@ it('a signed URL outlives the server', async () => {
   expect((await askPort(url)).status).toBe(200)
   await berth.assertClean()
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}

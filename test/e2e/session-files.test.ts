@@ -1,6 +1,6 @@
 import { describe, expect } from 'vitest'
 import { contentPath, filesOf, takeCheckpoint } from '../harness/berth-api.ts'
-import { bash } from '../harness/message.ts'
+import { bash, untilTold } from '../harness/message.ts'
 import { messagesOf } from '../harness/reading.ts'
 import { story } from '../harness/story.ts'
 import type { TestBerth } from '../harness/test-berth.ts'
@@ -44,12 +44,15 @@ describe('files of a session', () => {
     expect(owner ?? text.slice('from outside'.length)).toBe(who ?? owner)
   })
 
-  story('whose sandbox was put away are those of the checkpoint, and writing brings it back', async ({ berth }) => {
+  story('whose sandbox was put away are those of the checkpoint; writing brings it back for a while', async ({ berth }) => {
     const { id } = await putAway(berth)
     const list = await filesOf(berth, id, '/workspace/d')
     expect(list).toMatchObject({ data: shown, checkpoint_id: expect.stringMatching(/^chkp_/) })
     expect(await read(berth, id, 'd/f')).toEqual({ status: 200, body: 'hello' })
     expect(await write(berth, id, 'd/f', 'changed')).toBe(200)
+    await berth.untilPutAway()
+    expect(await filesOf(berth, id, 'd')).not.toMatchObject({ checkpoint_id: list.checkpoint_id })
+    expect(await read(berth, id, 'd/f')).toEqual({ status: 200, body: 'changed' })
     const turn = await berth.runTurn(id, ['Second', bash('cat d/f'), '::next', '::text {{result}}'])
     expect(messagesOf(turn)).toEqual(['changed'])
   })
@@ -61,12 +64,13 @@ describe('files of a session', () => {
     expect((await read(berth, 'sesn_nope', 'd/f')).status).toBe(404)
     await berth.runTurn(id, ['Second', '::text Awake.'])
     await using held = await berth.watch(id)
-    await berth.send(id, ['Third', bash('sleep 3'), '::next', '::text Slept.'])
+    await berth.send(id, ['Third', untilTold, '::next', '::text Told.'])
     await held.first('agent.tool_use')
     expect((await read(berth, id, 'nope')).status).toBe(404)
     expect((await read(berth, id, '/run/berth/link/link.sock')).status).toBeGreaterThanOrEqual(400)
     expect((await read(berth, id, 'd')).status).toBe(400)
     await expect(takeCheckpoint(berth, id)).rejects.toThrow(/400.*within a turn/)
+    expect(await write(berth, id, 'go', '')).toBe(200)
     await held.turn()
   })
 })

@@ -1,5 +1,7 @@
 import { describe, expect } from 'vitest'
 import { asListed, messagesOf, ofType, onlyOf } from '../harness/reading.ts'
+import { untilTold } from '../harness/message.ts'
+import { SessionSandbox } from '../harness/session-sandbox.ts'
 import { story } from '../harness/story.ts'
 
 describe('a turn of text', () => {
@@ -74,9 +76,10 @@ describe('a turn of text', () => {
     const { id, status } = await berth.createSession()
     expect(status).toBe('idle')
     await using events = await berth.watch(id)
-    await berth.send(id, ['Status', '::delay 1500', '::text Ready.'])
+    await berth.send(id, ['Status', untilTold, '::next', '::text Ready.'])
     await events.first('session.status_running')
     expect(await berth.client.beta.sessions.retrieve(id)).toMatchObject({ status: 'running' })
+    await (await SessionSandbox.of(berth.traces, id)).make('/workspace/go')
     await events.first('session.status_idle')
     expect(await berth.client.beta.sessions.retrieve(id)).toMatchObject({ status: 'idle' })
     // What the race of the hosted service would refuse for a moment.

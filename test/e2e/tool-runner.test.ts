@@ -54,7 +54,7 @@ story('the official tool runner answers custom tools until the session is archiv
   await using events = await berth.watch(id)
   const runner = berth.client.beta.sessions.events.toolRunner(id, {
     tools: [add, fail],
-    signal: AbortSignal.timeout(50_000),
+    signal: AbortSignal.timeout(100_000),
   })
   const calls: DispatchedToolCall[] = []
   const ended = events

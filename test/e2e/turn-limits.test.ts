@@ -36,7 +36,7 @@ describe('a turn', () => {
   })
 
   story('ends when its time is over', async ({ berth }) => {
-    const id = await sessionLimited(berth, { turn_seconds: 4 })
+    const id = await sessionLimited(berth, { turn_seconds: 8 })
     const turn = await berth.runTurn(id, ['Talk', '::slow 100', '::chunks 600', '::repeat 600 word'])
     expectEndedBy(turn, 'turn_seconds')
     expect(messagesOf(await berth.runTurn(id, ['Next', '::text Again.']))).toEqual(['Again.'])

@@ -3,6 +3,7 @@ import { readApiKey } from '@berth/cli'
 import { startBerth } from '@berth/cli/start'
 import { pino } from 'pino'
 import { BerthProcess, type Ended } from '../../packages/cli/test/berth-process.ts'
+import { freePort } from './free-port.ts'
 import { waitUntil } from './wait-until.ts'
 
 export interface ServerConfig {
@@ -44,13 +45,14 @@ export async function startServerHere({ dataDir, modelUrl, env }: ServerConfig):
 /** `bin/berth serve`. Keeps its port when it is started again. */
 export class ServerProcess implements BerthServer {
   readonly #config: ServerConfig
+  readonly #port: number
   #process: BerthProcess
   #log = ''
   #url = ''
   #apiKey = ''
 
   static async start(config: ServerConfig): Promise<ServerProcess> {
-    const server = new ServerProcess(config)
+    const server = new ServerProcess(config, await freePort())
     try {
       await server.#ready()
       return server
@@ -60,9 +62,10 @@ export class ServerProcess implements BerthServer {
     }
   }
 
-  private constructor(config: ServerConfig) {
+  private constructor(config: ServerConfig, port: number) {
     this.#config = config
-    this.#process = launch(config, 0)
+    this.#port = port
+    this.#process = launch(config, port)
   }
 
   get url(): string {
@@ -96,7 +99,7 @@ export class ServerProcess implements BerthServer {
   async restart(): Promise<void> {
     await this.kill()
     this.#log = this.log()
-    this.#process = launch(this.#config, Number(new URL(this.#url).port))
+    this.#process = launch(this.#config, this.#port)
     await this.#ready()
   }
 

@@ -13,7 +13,7 @@ export interface Wanted<Type extends EventType> {
   /** Only events from this position of `events` on; default 0. */
   readonly from?: number
   readonly where?: (event: EventOf<Type>) => boolean
-  /** Default: 45 s. */
+  /** Default: 60 s. */
   readonly signal?: AbortSignal
 }
 
@@ -67,7 +67,7 @@ export class EventCollector implements AsyncDisposable {
   async until<Value>(
     what: string,
     find: () => Value | undefined,
-    signal: AbortSignal = AbortSignal.timeout(45_000),
+    signal: AbortSignal = AbortSignal.timeout(60_000),
   ): Promise<Value> {
     const aborted = Promise.withResolvers<void>()
     signal.addEventListener('abort', () => aborted.resolve(), { once: true })

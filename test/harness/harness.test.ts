@@ -36,7 +36,7 @@ test('what a failed test leaves behind is removed all the same', async () => {
   const berth = await startKillableBerth()
   const session = await berth.createSession()
   await berth.client.beta.sessions.events.send(session.id, { events: [message(['Wait', '::hang'])] })
-  await expect.poll(() => berth.modelCalls('Wait').length, { timeout: 20_000 }).toBe(1)
+  await expect.poll(() => berth.modelCalls('Wait').length).toBe(1)
   await berth.server.kill()
   const gateway = await berth.traces.gateway()
   expect(gateway?.pid).toBeGreaterThan(0)

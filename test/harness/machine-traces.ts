@@ -11,7 +11,7 @@ import { openOciDriver, type SandboxDriver } from '@berth/sandbox'
 import { leftoversOf } from '@berth/sandbox/oci/leftovers'
 import { waitUntil } from './wait-until.ts'
 
-const CLEAN_MS = 30_000
+const CLEAN_MS = 60_000
 
 export class MachineTraces implements Disposable {
   readonly stateDir: string
@@ -80,6 +80,16 @@ export class MachineTraces implements Disposable {
       if (isBerthError(error, 'unavailable')) return undefined
       throw error
     }
+  }
+
+  /** Ends the gateway at once; resolves when another one answers in its place. */
+  async replaceGateway(): Promise<void> {
+    const { pid } = await waitUntil('the gateway answers', () => this.gateway())
+    process.kill(pid, 'SIGKILL')
+    await waitUntil('another gateway answers', async () => {
+      const other = await this.gateway()
+      return other !== undefined && other.pid !== pid
+    })
   }
 
   /** Ends whatever is left, no server being there to do it. */

@@ -21,3 +21,6 @@ export function tool(name: string, input: object = {}): string {
 export function bash(command: string): string {
   return tool('Bash', { command })
 }
+
+/** A tool call that lasts until somebody makes /workspace/go; see `SessionSandbox.make`. */
+export const untilTold = bash('until [ -e /workspace/go ]; do sleep 0.05; done; echo told')

@@ -1,7 +1,7 @@
 /** A session's sandbox as the machine sees it: for stories in which something in it dies. */
 import { existsSync } from 'node:fs'
 import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { cgroupPids, readCgroups } from '@berth/sandbox/oci/cgroup'
 import { sandboxFiles } from '@berth/sandbox/oci/sandbox-files'
@@ -77,8 +77,9 @@ export class SessionSandbox {
     await waitUntil(`${path} is made`, () => existsSync(`/proc/${pid}/root${path}`))
   }
 
-  /** Makes an empty file in it, as nobody in it could tell apart from its own; the path is one inside. */
+  /** Makes an empty file in it, as nobody in it could tell apart from its own; the path is one inside, of a directory that is there or soon will be. */
   async make(path: string): Promise<void> {
+    await this.made(dirname(path))
     const { pid } = await this.runner()
     await writeFile(`/proc/${pid}/root${path}`, '')
   }

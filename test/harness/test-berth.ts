@@ -136,7 +136,7 @@ export class TestBerth<Server extends BerthServer = BerthServer> implements Asyn
 
   /** Resolves when no session has a sandbox. */
   async untilPutAway(): Promise<void> {
-    await this.traces.untilNone(AbortSignal.timeout(45_000))
+    await this.traces.untilNone(AbortSignal.timeout(90_000))
   }
 
   /** Deletes every session that was made here, running ones too. */

@@ -9,7 +9,7 @@ const POLL_MS = 20
 export async function waitUntil<Value>(
   what: string,
   probe: () => Promise<Value | undefined | false> | Value | undefined | false,
-  signal: AbortSignal = AbortSignal.timeout(45_000),
+  signal: AbortSignal = AbortSignal.timeout(60_000),
 ): Promise<Value> {
   for (;;) {
     const value = await probe()

@@ -8,6 +8,7 @@ import { untilParked } from '../harness/parked-turn.ts'
 import { bash, tool } from '../harness/message.ts'
 import { messagesOf, ofType, onlyOf, textOf } from '../harness/reading.ts'
 import { SessionSandbox } from '../harness/session-sandbox.ts'
+import { untilCallsShipped } from '../harness/shipped.ts'
 import { startTestBerth, type AgentParams, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 import { Tally } from './tally.ts'
@@ -129,6 +130,7 @@ test(
 
     // One that waits while everything is lost, and is carried out by a process of its own.
     const asked = await untilAsked(id, ['Held', forbidden])
+    await untilCallsShipped(berth.dir, id)
     await (await SessionSandbox.of(berth.traces, id)).kill({ disk: 'kept' })
     await untilParked(berth.dir, id, 'sandbox')
     expect(await answer(id, asked, 'allow')).toEqual(['Done.'])

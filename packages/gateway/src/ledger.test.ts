@@ -71,6 +71,13 @@ test('sums per session and model; what is under way does not count yet', async (
   expect(await ledger.usage('nobody')).toEqual([])
 })
 
+test('counts what was handed over before, however much is on its way to the disk', async () => {
+  await using ledger = await open()
+  const writes = [ledger.write(row('1', { outcome: null })), ledger.write(row('1')), ledger.write(row('2'))]
+  expect(await ledger.usage('s')).toMatchObject([{ requests: 2 }])
+  await Promise.all(writes)
+})
+
 test('a later row of the same id replaces the earlier, also within one batch', async () => {
   await using ledger = await open()
   await Promise.all([

@@ -82,8 +82,9 @@ export class Ledger implements AsyncDisposable {
     return promise
   }
 
-  /** Sums over the settled requests of a session, one entry per model. */
-  usage(sessionId: string): Promise<ModelUsage[]> {
+  /** Sums over the settled requests of a session, one entry per model; each of its rows that was handed over before is in them. */
+  async usage(sessionId: string): Promise<ModelUsage[]> {
+    await this.#taken(sessionId)
     return this.#ask({ of: 'session', session_id: sessionId }, z.array(modelUsage))
   }
 
@@ -113,6 +114,15 @@ export class Ledger implements AsyncDisposable {
     }
     this.#send({ type: 'close' })
     await exited
+  }
+
+  /** Resolves when no row of the session waits behind the present batch: a question would be answered before it is written. */
+  async #taken(sessionId: string): Promise<void> {
+    const waiting = [...this.#pending.values()].find(({ row }) => row.session_id === sessionId)
+    if (waiting === undefined) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    waiting.waiters.push({ resolve, reject: () => resolve() })
+    await promise
   }
 
   async #ask<S extends z.ZodType>(question: Question, answer: S): Promise<z.output<S>> {

@@ -30,7 +30,7 @@ describe('a model request', () => {
   let berth: TestBerth
   let id: string
   beforeAll(async () => {
-    const env = { ANTHROPIC_API_KEY: KEY, BERTH_UPSTREAM_IDLE_SECONDS: '1' }
+    const env = { ANTHROPIC_API_KEY: KEY, BERTH_UPSTREAM_IDLE_SECONDS: '3' }
     berth = await startTestBerth({ env, requireKey: KEY })
     id = await newSession(berth)
   })

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { tool } from '../../harness/message.ts'
 import { messagesOf, ofType, onlyOf } from '../../harness/reading.ts'
 import { SessionSandbox } from '../../harness/session-sandbox.ts'
+import { untilCallsShipped } from '../../harness/shipped.ts'
 import { startKillableBerth } from '../../harness/test-berth.ts'
 import { waitUntil } from '../../harness/wait-until.ts'
 
@@ -19,6 +20,7 @@ test('calls wait while server, gateway and sandbox are all gone, and run once ea
   const calls = ofType(turn, 'agent.tool_use').map((use) => use.id)
   const { stop_reason } = onlyOf(turn, 'session.status_idle')
   expect(stop_reason).toEqual({ type: 'requires_action', event_ids: calls })
+  await untilCallsShipped(berth.dir, id)
   const sandbox = await SessionSandbox.of(berth.traces, id)
   const gateway = await berth.traces.gateway()
   await berth.server.kill()
@@ -39,4 +41,4 @@ test('calls wait while server, gateway and sandbox are all gone, and run once ea
   expect(messagesOf(await berth.list(id))).toEqual(['ran ran'])
   expect(berth.modelCalls('Do')).toHaveLength(2)
   await berth.assertClean()
-}, 150_000)
+}, 240_000)

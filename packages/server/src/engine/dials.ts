@@ -21,12 +21,14 @@ export class Dials implements Disposable {
   readonly #secret: Buffer
   readonly #waiting = new Map<string, Waiting>()
   #send: ((message: Dial) => void) | undefined
+  #isClosed = false
 
   constructor(nonce: string) {
     this.#secret = Buffer.from(`Bearer ${nonce}`)
   }
 
   async open(job: ChannelJob, signal: AbortSignal): Promise<Channel> {
+    if (this.#isClosed) throw gone()
     if (this.#waiting.size >= MAX_WAITING)
       throw new BerthError('unavailable', 'too much is asked of the sandbox at once')
     const message: Dial = { type: 'dial', id: randomUUID(), job }
@@ -72,6 +74,7 @@ export class Dials implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true
     for (const { opened } of this.#waiting.values()) opened.reject(gone())
   }
 

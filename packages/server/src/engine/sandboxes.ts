@@ -56,6 +56,11 @@ export class Sandboxes implements AsyncDisposable {
     return this.#held.get(sandboxId)?.host
   }
 
+  /** Resolves when what follows from the sandbox's loss is done, where one is being dealt with. Never rejects. */
+  async dealtWith(sandboxId: string): Promise<void> {
+    await this.#held.get(sandboxId)?.ending?.catch(() => undefined)
+  }
+
   /** The session's sandbox; one that is not up is being launched when this resolves. That it fails is told through `lost`. */
   async forSession(sessionId: string): Promise<SandboxHost> {
     const row = await this.#deps.store.findSession({ sessionId })

@@ -47,11 +47,7 @@ export class SessionActor {
   readonly #previews: Previews
   #items: { item: RunnerItem; host: SandboxHost }[] = []
   #isWoken = false
-  #reachedLimit: keyof Limits | undefined
-  readonly #clock = new TurnClock((limit) => {
-    this.#reachedLimit = limit
-    this.#start()
-  })
+  readonly #clock = new TurnClock(() => this.#start())
   readonly #rest: SessionRest
   readonly #tasks: (() => Promise<void>)[] = []
   #running: Promise<void> | undefined
@@ -139,9 +135,9 @@ export class SessionActor {
         const first = this.#items[0]
         if (first?.item.type === 'frame') await this.#commit(first.host)
         else if (first !== undefined) this.#preview()
-        else if (this.#reachedLimit !== undefined) await this.#endTurn(this.#reachedLimit)
+        else if (this.#clock.reached !== undefined) await this.#endTurn(this.#clock.reached)
         else if (this.#isWoken) await this.#deliver()
-        else if (this.#tasks.length > 0) await this.#tasks.shift()?.()
+        else if (this.#tasks.length > 0) await this.#runTask()
         else if (this.#rest.isDue) await this.#rest.takeStep(this.#stopping.signal)
         else return
         this.#resumeHost()
@@ -159,8 +155,15 @@ export class SessionActor {
     }
   }
 
+  /** A session that rests rests anew from what the task has left: it may have changed files, and has interrupted the step that was under way. */
+  async #runTask(): Promise<void> {
+    await this.#tasks.shift()?.()
+    const row = await this.#deps.store.findSession({ sessionId: this.#sessionId })
+    if (row !== undefined && !this.#stopping.signal.aborted) this.watch(row)
+  }
+
   #hasWork(): boolean {
-    const isDue = this.#isWoken || this.#reachedLimit !== undefined || this.#rest.isDue
+    const isDue = this.#isWoken || this.#clock.reached !== undefined || this.#rest.isDue
     return isDue || this.#items.length > 0 || this.#tasks.length > 0
   }
 
@@ -217,10 +220,10 @@ export class SessionActor {
   }
 
   async #endTurn(limit: keyof Limits): Promise<void> {
-    this.#reachedLimit = undefined
     const { store, leases, clock } = this.#deps
     const epoch = await leases.epoch(this.#sessionId)
     this.publish(await store.limitTurn({ sessionId: this.#sessionId, epoch, limit, now: isoNow(clock) }))
+    this.#clock.settle()
   }
 
   /** Watches what only time brings about, from here on. */

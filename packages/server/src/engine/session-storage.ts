@@ -91,8 +91,10 @@ export class SessionStorage {
     try {
       return await ask(place)
     } catch (error) {
+      if (!isBerthError(error, 'unavailable')) throw error
+      if (place.host !== undefined) await this.#parts.sandboxes.dealtWith(place.host.id)
       const now = await this.#place(key)
-      if (!isBerthError(error, 'unavailable') || now.host === place.host) throw error
+      if (now.host === place.host) throw error
       return ask(now)
     }
   }

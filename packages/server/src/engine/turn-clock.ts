@@ -13,18 +13,29 @@ export interface TurnTimes {
 }
 
 export class TurnClock implements Disposable {
-  readonly #reached: (limit: TimeLimit) => void
+  readonly #onReached: () => void
+  #reached: TimeLimit | undefined
   readonly #timers = new Map<TimeLimit, NodeJS.Timeout>()
   #activeSince: string | null = null
 
-  constructor(reached: (limit: TimeLimit) => void) {
-    this.#reached = reached
+  constructor(onReached: () => void) {
+    this.#onReached = onReached
+  }
+
+  /** The limit that the present turn has reached, until `settle`. One that was silent for too long, and then was heard of, has not reached it. */
+  get reached(): TimeLimit | undefined {
+    return this.#reached
+  }
+
+  /** What follows from the limit is done. */
+  settle(): void {
+    this.#reached = undefined
   }
 
   /** After every step of the session: it has just shown a sign of life. `nowMs` is the time of day. */
   update({ activeSince, limits }: TurnTimes, nowMs: number): void {
-    this.#stop('idle_seconds')
-    if (activeSince !== this.#activeSince) this.#stop('turn_seconds')
+    this.#end('idle_seconds')
+    if (activeSince !== this.#activeSince) this.#end('turn_seconds')
     this.#activeSince = activeSince
     if (activeSince === null) return
     if (limits.idle_seconds !== null) this.#start('idle_seconds', limits.idle_seconds * 1_000)
@@ -41,9 +52,18 @@ export class TurnClock implements Disposable {
   }
 
   #start(limit: TimeLimit, ms: number): void {
-    const timer = setTimeout(() => this.#reached(limit), Math.min(Math.max(ms, 0), LONGEST_MS))
+    const reach = (): void => {
+      this.#reached = limit
+      this.#onReached()
+    }
+    const timer = setTimeout(reach, Math.min(Math.max(ms, 0), LONGEST_MS))
     timer.unref()
     this.#timers.set(limit, timer)
+  }
+
+  #end(limit: TimeLimit): void {
+    this.#stop(limit)
+    if (this.#reached === limit) this.#reached = undefined
   }
 
   #stop(limit: TimeLimit): void {
