@@ -18,7 +18,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Two cores: more workers than that only make real processes (CLI, sandboxes) wait for each other.
     maxWorkers: 2,
-    // Stores and gateways start by the hundred here, each from sources: with what Node has compiled before they take half the processor.
+    // Stores and gateways start by the hundred here, each from sources: with what Node has compiled before they take half the processor. And without it
+    // each thread takes the types out of its sources with WebAssembly: threads that end while others begin are what nodejs/node#64500 is about.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache/node') },
     sequence: { sequencer: LongFirst },
     reporters: ['default', new ClosingLine((line) => process.stdout.write(line))],
