@@ -44,18 +44,21 @@ describe('files of a session', () => {
     expect(owner ?? text.slice('from outside'.length)).toBe(who ?? owner)
   })
 
-  story('whose sandbox was put away are those of the checkpoint; writing brings it back for a while', async ({ berth }) => {
-    const { id } = await putAway(berth)
-    const list = await filesOf(berth, id, '/workspace/d')
-    expect(list).toMatchObject({ data: shown, checkpoint_id: expect.stringMatching(/^chkp_/) })
-    expect(await read(berth, id, 'd/f')).toEqual({ status: 200, body: 'hello' })
-    expect(await write(berth, id, 'd/f', 'changed')).toBe(200)
-    await berth.untilPutAway()
-    expect(await filesOf(berth, id, 'd')).not.toMatchObject({ checkpoint_id: list.checkpoint_id })
-    expect(await read(berth, id, 'd/f')).toEqual({ status: 200, body: 'changed' })
-    const turn = await berth.runTurn(id, ['Second', bash('cat d/f'), '::next', '::text {{result}}'])
-    expect(messagesOf(turn)).toEqual(['changed'])
-  })
+  story(
+    'whose sandbox was put away are those of the checkpoint; writing brings it back for a while',
+    async ({ berth }) => {
+      const { id } = await putAway(berth)
+      const list = await filesOf(berth, id, '/workspace/d')
+      expect(list).toMatchObject({ data: shown, checkpoint_id: expect.stringMatching(/^chkp_/) })
+      expect(await read(berth, id, 'd/f')).toEqual({ status: 200, body: 'hello' })
+      expect(await write(berth, id, 'd/f', 'changed')).toBe(200)
+      await berth.untilPutAway()
+      expect(await filesOf(berth, id, 'd')).not.toMatchObject({ checkpoint_id: list.checkpoint_id })
+      expect(await read(berth, id, 'd/f')).toEqual({ status: 200, body: 'changed' })
+      const turn = await berth.runTurn(id, ['Second', bash('cat d/f'), '::next', '::text {{result}}'])
+      expect(messagesOf(turn)).toEqual(['changed'])
+    },
+  )
 
   story('that are not there, or no files: says so', async ({ berth }) => {
     const { id } = await putAway(berth)
