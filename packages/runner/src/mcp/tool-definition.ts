@@ -29,7 +29,7 @@ const definition = z.object({
 
 export interface VettedTool {
   readonly tool: Tool
-  /** The same for what means the same. */
+  /** The same for what means the same. Sessions keep it: made in another way, it would make every tool of theirs another. */
   readonly digest: string
 }
 export type Vetted = VettedTool | { readonly name: string; readonly fault: string }
