@@ -198,9 +198,8 @@ export class SessionWorld {
   /** The lines of the calls that are open are shipped. */
   async ship(): Promise<void> {
     const calls = Object.entries((await this.turn()).calls)
-    const nameOf = (kind: string): string => (kind === 'mcp' ? 'mcp__docs__search' : 'Bash')
     const lines = calls.map(([id, { kind }]) => {
-      const block = { type: 'tool_use', id, name: nameOf(kind), input: {} }
+      const block = { type: 'tool_use', id, name: kind === 'mcp' ? 'mcp__docs__search' : 'Bash', input: {} }
       return { type: 'assistant', uuid: `u_${id}`, message: { content: [block] } }
     })
     await this.#shipLines(lines)
