@@ -57,12 +57,13 @@ test('an input that the model cannot be told of leaves its tool out', () => {
     { properties: [] },
     { properties: { a: true } },
     { properties: { a: {} }, required: 'a' },
+    { properties: { a: { items: [{ type: 'number' }] } } },
   ]
   const usable = { properties: { 'a.b-c_1': { anyOf: [{}] } }, required: ['a.b-c_1'] }
   const tools = [...schemas, usable].map((schema, index) =>
     tool(`t${index}`, { inputSchema: { type: 'object', ...schema } }),
   )
-  expect(names(pins.take(list(...tools)))).toEqual(['t5'])
+  expect(names(pins.take(list(...tools)))).toEqual(['t6'])
 })
 
 test('a deep schema is left out, whatever it is made of', () => {
