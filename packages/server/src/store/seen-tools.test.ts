@@ -91,27 +91,32 @@ test('a runner that makes tools up comes to an end, and one that says nonsense i
   expect(said(...Array.from({ length: 513 }, (_, index) => seenTool(`t${index}`)))).toBe(false)
 })
 
+async function update({ id: sessionId }: SessionWorld, agent: object): Promise<void> {
+  const now = new Date().toISOString()
+  await stored.store.updateSession({ workspaceId, sessionId, body: { agent }, prices: listPrices, now })
+}
+
+const docsAt = (url: string, ...configs: { name: string; enabled: boolean }[]) => ({
+  mcp_servers: [{ type: 'url' as const, name: 'docs', url }],
+  tools: [{ type: 'mcp_toolset' as const, mcp_server_name: 'docs', configs }],
+})
+
 test('a server that the session had not for a turn, or that has moved, is as new', async () => {
   const world = await openWorld()
-  const servers = (url: string, ...configs: { name: string; enabled: boolean }[]) => ({
-    mcp_servers: [{ type: 'url' as const, name: 'docs', url }],
-    tools: [{ type: 'mcp_toolset' as const, mcp_server_name: 'docs', configs }],
-  })
-  const update = async (agent: object): Promise<void> => {
+  const goOn = async (agent: object): Promise<void> => {
     await world.settle()
-    const [sessionId, now] = [world.id, new Date().toISOString()]
-    await stored.store.updateSession({ workspaceId, sessionId, body: { agent }, prices: listPrices, now })
+    await update(world, agent)
     await world.send([hello])
     await world.deliver()
   }
   await world.report([seenTools(seenTool('a'))])
-  await update({ tools: [], mcp_servers: [] })
-  await update(servers('https://docs.example/mcp'))
+  await goOn({ tools: [], mcp_servers: [] })
+  await goOn(docsAt('https://docs.example/mcp'))
   expect(given(world, 'open')?.seen_tools).toEqual([])
   await world.report([seenTools(seenTool('a'))])
-  await update(servers('https://docs.example/mcp', { name: 'a', enabled: false }))
+  await goOn(docsAt('https://docs.example/mcp', { name: 'a', enabled: false }))
   expect(given(world, 'open')?.seen_tools).toHaveLength(1)
-  await update(servers('https://docs.example/other'))
+  await goOn(docsAt('https://docs.example/other'))
   expect(given(world, 'open')?.seen_tools).toEqual([])
 })
 
@@ -167,6 +172,8 @@ test('a call that waited is handed to the runner with the tool that it was made 
 
 const changes: [string, (world: SessionWorld) => Promise<void>][] = [
   ['was withheld', (world) => world.report([seenTools(seenTool('search', true))])],
+  ['is elsewhere', (world) => update(world, docsAt('https://docs.example/other'))],
+  ['is none of the session', (world) => update(world, { tools: [], mcp_servers: [] })],
   ['was never seen', () => Promise.resolve()],
 ]
 test.each(changes)('a call that waited gets an error when its tool %s', async (what, change) => {
