@@ -10,6 +10,7 @@
 import { z } from 'zod'
 import { dial } from './channel.ts'
 import { ownDirs } from './own-dirs.ts'
+import { newlySeenTools, seenTools } from './seen-tools.ts'
 
 export { HEARTBEAT_MS, LINK_PROTOCOL, linkClose, runnerEnv } from './link-constants.ts'
 
@@ -57,7 +58,7 @@ export const sessionConfig = z.object({
       z.object({
         type: z.literal('remote'),
         ...mcpServer,
-        /** Follows from where the server is: what was seen of the tools of another place does not bind it. */
+        /** Follows from where the server is, and is all that the runner knows of that. */
         place: z.string(),
       }),
       z.object({
@@ -87,6 +88,9 @@ export const sessionConfig = z.object({
 })
 export type SessionConfig = z.infer<typeof sessionConfig>
 
+/** What the server knows of the tools of the config's remote MCP servers. It binds a server of which the runner has seen nothing yet. */
+const knownTools = z.array(seenTools)
+
 const contentBlocks = z.array(z.record(z.string(), z.unknown()))
 
 /** Server → runner. */
@@ -96,6 +100,7 @@ export const command = z.discriminatedUnion('type', [
     config: sessionConfig,
     /** How many bytes of each transcript file the server has: what comes after is to be reported. */
     transcripts: z.record(z.string(), seq),
+    seen_tools: knownTools,
   }),
   /**
    * Part of a transcript file, to be put in its place before the CLI starts: `start` 0 begins the file anew, each further part goes to the
@@ -123,7 +128,15 @@ export const command = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('run_calls'),
     config: sessionConfig,
-    calls: z.array(z.object({ tool_use_id: z.string(), line: z.string() })),
+    seen_tools: knownTools,
+    calls: z.array(
+      z.object({
+        tool_use_id: z.string(),
+        line: z.string(),
+        /** Of a tool of a remote MCP server: its digest when the call was made. The call gets an error in place of a result if it is another now. */
+        digest: z.string().nullable(),
+      }),
+    ),
   }),
   /** The answer to a held call (policy `always_ask`). May come before the CLI has asked. */
   z.object({
@@ -189,6 +202,11 @@ export const report = z.discriminatedUnion('type', [
     /** Printable, at most 1,000 characters. */
     detail: z.string(),
   }),
+  /**
+   * Tools of a remote MCP server that were not seen before, or are withheld from now on. Comes before everything that follows from their being
+   * offered, so that no call is known of whose tool is not.
+   */
+  z.object({ type: z.literal('seen_tools'), ...newlySeenTools }),
   /** The CLI is up and has taken its configuration. */
   z.object({ type: z.literal('started'), pid: z.int(), cli_version: z.string() }),
   /** The CLI is gone: on `close`, by itself, or because it could not start. A later `input` starts it again and resumes. */

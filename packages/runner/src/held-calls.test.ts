@@ -30,7 +30,7 @@ test('calls of a CLI that is gone run one after the other, each once and committ
   const calls = await losesCli(sandbox, session, [append('a'), append('b'), append('c')])
   const requests = sandbox.model.requests().length
   sandbox.peer.commits = (report) => report.type !== 'call_begins'
-  session.send({ type: 'run_calls', config: session.config, calls })
+  session.send({ type: 'run_calls', config: session.config, seen_tools: [], calls })
   await session.report('call_begins')
   await sandbox.meanwhile()
   expect(existsSync(join(session.config.cwd, 'a'))).toBe(false)
@@ -58,7 +58,7 @@ test('every tool can be taken up so, those too that the CLI asks for by itself n
     '::tool Grep {"pattern":"written","output_mode":"count"}',
     '::tool Bash {"command":"exit 3"}',
   ])
-  session.send({ type: 'run_calls', config: session.config, calls })
+  session.send({ type: 'run_calls', config: session.config, seen_tools: [], calls })
   await sandbox.peer.until(() => session.messages('user').length === calls.length)
   expect(begun(session)).toEqual(calls.map(({ tool_use_id }) => tool_use_id))
   const results = session.messages('user').map((message) => JSON.stringify(message['message']))
@@ -74,7 +74,7 @@ test('a call whose CLI dies in the middle of it is reported as begun, and the en
     '::tool Bash {"command":"touch b; kill -9 $PPID; sleep 60"}',
     append('a'),
   ])
-  session.send({ type: 'run_calls', config: session.config, calls })
+  session.send({ type: 'run_calls', config: session.config, seen_tools: [], calls })
   expect(await session.report('exited', 2)).toMatchObject({ reason: 'crashed' })
   expect(begun(session)).toEqual([calls[0]?.tool_use_id])
   expect(existsSync(join(session.config.cwd, 'a'))).toBe(false)
@@ -85,7 +85,12 @@ test('a call that the CLI does not take up is refused, and nothing of it is begu
   const session = sandbox.session(ask)
   const [call] = await losesCli(sandbox, session, [append('a')])
   const line = (call?.line ?? '').replaceAll('hook_deferred_tool', 'hook_of_another_version')
-  session.send({ type: 'run_calls', config: session.config, calls: [{ tool_use_id: call?.tool_use_id ?? '', line }] })
+  session.send({
+    type: 'run_calls',
+    config: session.config,
+    seen_tools: [],
+    calls: [{ tool_use_id: call?.tool_use_id ?? '', line, digest: null }],
+  })
   // Whatever the CLI does instead, it has no model to do it with: it comes to its end.
   session.send({ type: 'input', uuid: randomUUID(), content: [] })
   await session.report('refused', 1, ({ command }) => command === 'input')
@@ -98,7 +103,7 @@ test('an interrupt ends the call that runs and keeps the rest from running', asy
   await using sandbox = await TestSandbox.start(bundle)
   const session = sandbox.session(ask)
   const calls = await losesCli(sandbox, session, ['::tool Bash {"command":"touch begun; sleep 60"}', append('a')])
-  session.send({ type: 'run_calls', config: session.config, calls })
+  session.send({ type: 'run_calls', config: session.config, seen_tools: [], calls })
   await expect.poll(() => existsSync(join(session.config.cwd, 'begun')), { timeout: 30_000 }).toBe(true)
   session.send({ type: 'interrupt' })
   session.send({ type: 'close' })

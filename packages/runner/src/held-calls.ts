@@ -24,12 +24,13 @@ export async function runHeldCalls(options: HeldCallsOptions, stop: AbortSignal)
   const files = sessionFiles(config, launch.sameUid)
   const path = transcriptPath(config)
   const size = files.size(path)
-  for (const { tool_use_id, line } of calls) {
+  for (const held of calls) {
+    const { tool_use_id, line } = held
     if (stop.aborted) return undefined
     const begins = (signal: AbortSignal): Promise<void> =>
       link.acknowledged(link.report({ type: 'call_begins', tool_use_id }), signal)
     const onResult = (message: object): void => void link.report({ type: 'message', message: { ...message } })
-    const remote = remoteCall({ tool_use_id, line }, remotes)
+    const remote = remoteCall(held, remotes)
     if (remote !== undefined) {
       await makeRemote(remote, { begins, onResult }, stop)
       continue

@@ -1,6 +1,5 @@
-import type { SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
+import type { SDKMessage } from '@anthropic-ai/claude-agent-sdk'
 import type { Command, SessionConfig } from '@berth/protocol/link'
-import { setImmediate as afterMessages } from 'node:timers/promises'
 import { Answers } from './answers.ts'
 import { callsOf } from './calls-of.ts'
 import type { CliLaunch } from './cli-process.ts'
@@ -15,6 +14,7 @@ import { makeOwnDirs } from './own-dirs.ts'
 import { sameLife } from './same-life.ts'
 import type { SessionLink } from './session-link.ts'
 import { restoreTranscript, SessionTranscript } from './session-transcript.ts'
+import { ToldResults } from './told-results.ts'
 import { userMessage } from './user-message.ts'
 import { WayOut } from './way-out.ts'
 
@@ -41,8 +41,7 @@ export class Session implements AsyncDisposable {
   readonly #remotes: LazyRemotes
   /** Aborted to stop the calls of the last `run_calls`. */
   #calls = new AbortController()
-  /** A message that waits for its lines in the transcript; those behind it wait, too. */
-  #withheld: Promise<boolean> | undefined
+  readonly #told = new ToldResults()
   /** Calls of the present turn that have a result: an interrupt may end one that is only coming to the gate. */
   readonly #ended = new Set<string>()
   /** Starts, ends and inputs happen one after the other, in the order of their commands. */
@@ -61,7 +60,7 @@ export class Session implements AsyncDisposable {
         return this.#isStopping
       },
       taken: async (signal) => {
-        while (this.#withheld !== undefined) await this.#withheld.then(() => afterMessages())
+        await this.#told.settled()
         await this.#transcript?.taken(signal)
       },
       report: (body) => {
@@ -129,6 +128,7 @@ export class Session implements AsyncDisposable {
     const isOther = this.#config?.sdk_session_id !== command.config.sdk_session_id
     this.#outdated ||= !sameLife(this.#config, command.config)
     this.#config = command.config
+    this.#remotes.recall(command.seen_tools)
     this.#then('open', () => {
       this.#makeDirs(command.config)
       if (isOther) this.#unfollow()
@@ -168,11 +168,12 @@ export class Session implements AsyncDisposable {
     void this.#run?.interrupt(this.#inTurn)
   }
 
-  async #runCalls({ config, calls }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
+  async #runCalls({ config, calls, seen_tools }: Command & { type: 'run_calls' }, stop: AbortSignal): Promise<void> {
     await this.#end()
     this.#makeDirs(config)
     this.#unfollow()
     this.#outdated = true
+    this.#remotes.recall(seen_tools)
     const exit = await runHeldCalls(
       {
         config: await this.#wayOut.in(config),
@@ -254,26 +255,13 @@ export class Session implements AsyncDisposable {
     return run?.finished
   }
 
-  async #isKept(message: SDKUserMessage, gone: AbortSignal): Promise<boolean> {
-    const calls = callsOf(message)
-    if (calls.length === 0 || this.#transcript === undefined) return true
-    const kept = this.#transcript.holds(calls, gone)
-    this.#withheld = kept
-    try {
-      return await kept
-    } finally {
-      this.#withheld = undefined
-    }
-  }
-
   async #tell(message: SDKMessage, gone: AbortSignal): Promise<void> {
     if (message.type === 'stream_event') {
       if (message.parent_tool_use_id === null) this.#requests.see(message.event)
       return this.#link.delta({ ...message })
     }
     if (message.type === 'result') this.#requests.cut()
-    // A call has its result when the conversation has: what is lost before that is a call of unknown outcome.
-    if (message.type === 'user' && !(await this.#isKept(message, gone))) return
+    if (message.type === 'user' && !(await this.#told.mayTell(message, this.#transcript, gone))) return
     // A turn is over when the server has its transcript.
     if (message.type === 'system' && message.subtype === 'session_state_changed' && message.state === 'idle') {
       await this.#transcript?.settle()

@@ -268,6 +268,18 @@ CREATE TABLE transcripts (
   PRIMARY KEY (session_id, path, start)
 );
 
+-- What was first seen of the tools of its remote MCP servers, see packages/protocol/src/seen-tools.ts.
+CREATE TABLE seen_tools (
+  session_id TEXT NOT NULL REFERENCES sessions (id),
+  -- The server's name on the link.
+  server TEXT NOT NULL,
+  -- Follows from its URL.
+  place TEXT NOT NULL,
+  -- JSON.
+  tools TEXT NOT NULL,
+  PRIMARY KEY (session_id, server, place)
+) WITHOUT ROWID;
+
 CREATE TABLE sdk_messages (
   session_id TEXT NOT NULL REFERENCES sessions (id),
   seq INTEGER NOT NULL,

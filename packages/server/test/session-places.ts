@@ -1,8 +1,11 @@
 /** Where sessions of tests live: an agent, and an environment for each policy. */
+import type { Report } from '@berth/protocol'
+import type { SeenTool } from '@berth/protocol/seen-tools'
 import { createAgentBody } from '@berth/protocol/api/agent'
 import { createEnvironmentBody } from '@berth/protocol/api/environment'
 import { newAgent } from '../src/domain/agent.ts'
 import { newEnvironment } from '../src/domain/environment.ts'
+import { toLinkPlace } from '../src/domain/mcp-servers.ts'
 import { newId } from '../src/domain/ids.ts'
 import type { Store } from '../src/store/store.ts'
 
@@ -27,6 +30,15 @@ const custom = {
 }
 
 const docs = { type: 'url' as const, name: 'docs', url: 'https://docs.example/mcp' }
+/** What a runner reports of the server's tools. */
+export const seenTools = (...tools: SeenTool[]): Report => ({
+  type: 'seen_tools',
+  server: docs.name,
+  place: toLinkPlace(docs.url),
+  tools,
+})
+export const seenTool = (name: string, is_withheld = false): SeenTool => ({ name, digest: 'd'.repeat(43), is_withheld })
+
 const mcpTools = { type: 'mcp_toolset' as const, mcp_server_name: 'docs' }
 
 /** An agent whose Bash and MCP tools ask, whose Read does not, and whose `lookup` the client answers; an environment for each policy. */

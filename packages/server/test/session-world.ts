@@ -197,11 +197,12 @@ export class SessionWorld {
 
   /** The lines of the calls that are open are shipped. */
   async ship(): Promise<void> {
-    const calls = Object.keys((await this.turn()).calls)
-    const block = (id: string) => ({ type: 'tool_use', id, name: 'Bash', input: {} })
-    await this.#shipLines(
-      calls.map((id) => ({ type: 'assistant', uuid: `u_${id}`, message: { content: [block(id)] } })),
-    )
+    const calls = Object.entries((await this.turn()).calls)
+    const lines = calls.map(([id, { kind }]) => {
+      const block = { type: 'tool_use', id, name: kind === 'mcp' ? 'mcp__docs__search' : 'Bash', input: {} }
+      return { type: 'assistant', uuid: `u_${id}`, message: { content: [block] } }
+    })
+    await this.#shipLines(lines)
   }
 
   /** The runner begins the next of the calls that it was told to carry out. */

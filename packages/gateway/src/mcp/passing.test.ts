@@ -20,6 +20,17 @@ const errorOf = ({ status, headers }: { status: number; headers: NodeJS.Dict<str
   headers['x-berth-mcp-error'],
 ]
 
+/** Headers of a request that MCP has. */
+const ours = {
+  accept: 'application/json, text/event-stream',
+  'content-type': 'application/json',
+  'mcp-session-id': 's-0',
+  'mcp-protocol-version': '2026-07-28',
+  'mcp-method': 'tools/call',
+  'mcp-param-region': 'eu',
+  'last-event-id': '7',
+}
+
 test('of a request goes on what MCP has of headers, and of the answer the same', async () => {
   world.hosts.answer(
     'mcp.test',
@@ -34,13 +45,7 @@ test('of a request goes on what MCP has of headers, and of the answer the same',
   )
   const answer = await world.post({
     headers: {
-      accept: 'application/json, text/event-stream',
-      'content-type': 'application/json',
-      'mcp-session-id': 's-0',
-      'mcp-protocol-version': '2026-07-28',
-      'mcp-method': 'tools/call',
-      'mcp-param-region': 'eu',
-      'last-event-id': '7',
+      ...ours,
       authorization: 'Bearer mine',
       cookie: 'c=d',
       'x-forwarded-for': '10.0.0.1',
@@ -60,13 +65,7 @@ test('of a request goes on what MCP has of headers, and of the answer the same',
   expect(received).toMatchObject({ method: 'POST', url: '/mcp', body: '{"jsonrpc":"2.0"}' })
   expect(received?.headers).toEqual({
     host: 'mcp.test',
-    accept: 'application/json, text/event-stream',
-    'content-type': 'application/json',
-    'mcp-session-id': 's-0',
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': 'tools/call',
-    'mcp-param-region': 'eu',
-    'last-event-id': '7',
+    ...ours,
     'accept-encoding': 'identity',
     'user-agent': 'berth',
     'content-length': '17',

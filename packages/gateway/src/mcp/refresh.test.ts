@@ -50,6 +50,17 @@ function rotating(more: object = { expires_in: 3600 }): HostAnswer {
   }
 }
 
+/** The same, but for the time that the endpoint takes: it answers from the call of what is returned on. */
+function rotatingLater(): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const answer = rotating()
+  world.hosts.answer('auth.test', async (response, received) => {
+    await promise
+    await answer(response, received)
+  })
+  return resolve
+}
+
 describe('a token that is refreshed', () => {
   test('before it ends, once, and then kept until the next is due', async () => {
     await give({
@@ -83,15 +94,10 @@ describe('a token that is refreshed', () => {
 
   test('for ten requests at once, once', async () => {
     await give({ expires_at: PAST })
-    const release = Promise.withResolvers<void>()
-    const answer = rotating()
-    world.hosts.answer('auth.test', async (response, received) => {
-      await release.promise
-      await answer(response, received)
-    })
+    const release = rotatingLater()
     const all = Array.from({ length: 10 }, post)
     await expect.poll(() => of('auth.test').length).toBe(1)
-    release.resolve()
+    release()
     expect((await Promise.all(all)).map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 200))
     expect(of('auth.test')).toHaveLength(1)
     expect(new Set(sent())).toEqual(new Set(['Bearer access-2']))
@@ -262,37 +268,27 @@ test.each([
 
 test('a session that ends does not wait for a token endpoint, whose answer is kept all the same', async () => {
   await give({ expires_at: PAST })
-  const release = Promise.withResolvers<void>()
-  const answer = rotating()
-  world.hosts.answer('auth.test', async (response, received) => {
-    await release.promise
-    await answer(response, received)
-  })
+  const release = rotatingLater()
   const cut = post()
   await expect.poll(() => of('auth.test').length).toBe(1)
   world.change({ servers: [] })
   expect(await cut).toMatchObject({ status: 503, fault: 'connection' })
   world.change({})
-  release.resolve()
+  release()
   expect(await post()).toMatchObject({ status: 200 })
   expect(of('auth.test')).toHaveLength(1)
 })
 
 test('a client that goes does not end the refresh that others wait for', async () => {
   await give({ expires_at: PAST })
-  const release = Promise.withResolvers<void>()
-  const answer = rotating()
-  world.hosts.answer('auth.test', async (response, received) => {
-    await release.promise
-    await answer(response, received)
-  })
+  const release = rotatingLater()
   const leaving = new AbortController()
   const left = world.open({ signal: leaving.signal }).catch(() => 'left')
   await expect.poll(() => of('auth.test').length).toBe(1)
   const staying = post()
   leaving.abort()
   expect(await left).toBe('left')
-  release.resolve()
+  release()
   expect(await staying).toMatchObject({ status: 200 })
   expect(of('auth.test')).toHaveLength(1)
 })

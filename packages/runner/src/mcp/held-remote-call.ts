@@ -1,3 +1,4 @@
+import type { Command } from '@berth/protocol/link'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
@@ -15,14 +16,14 @@ export interface RemoteCall {
 
 /** A held call of a remote server's tool needs no CLI: the runner makes it. undefined: it is a call of another kind. */
 export function remoteCall(
-  { tool_use_id, line }: { readonly tool_use_id: string; readonly line: string },
+  { tool_use_id, line, digest }: (Command & { type: 'run_calls' })['calls'][number],
   remotes: RemoteServers | undefined,
 ): RemoteCall | undefined {
-  if (remotes === undefined) return undefined
-  const { toolName, toolInput } = deferred.parse(JSON.parse(line)).attachment
-  if (!remotes.has(toolName)) return undefined
+  if (remotes === undefined || digest === null) return undefined
+  const { toolName: cliName, toolInput: input } = deferred.parse(JSON.parse(line)).attachment
+  if (!remotes.has(cliName)) return undefined
   return {
-    make: async (signal) => toMessage(tool_use_id, await remotes.call(toolName, toolInput, signal)),
+    make: async (signal) => toMessage(tool_use_id, await remotes.call({ cliName, input, digest }, signal)),
   }
 }
 

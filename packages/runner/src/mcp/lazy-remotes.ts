@@ -1,4 +1,5 @@
 import type { SessionConfig } from '@berth/protocol/link'
+import type { SeenTools } from '@berth/protocol/seen-tools'
 import type { SessionLink } from '../session-link.ts'
 import type { RemoteServers } from './remote-servers.ts'
 
@@ -6,11 +7,17 @@ import type { RemoteServers } from './remote-servers.ts'
 export class LazyRemotes implements AsyncDisposable {
   readonly #report: SessionLink['report']
   #remotes: RemoteServers | undefined
+  #seen: readonly SeenTools[] = []
   /** Aborted when the turn that begins need not wait for them. */
   #hurry = new AbortController()
 
   constructor(report: SessionLink['report']) {
     this.#report = report
+  }
+
+  /** What the server knows of their tools, should the next config have a server that the one before did not. */
+  recall(seen: readonly SeenTools[]): void {
+    this.#seen = seen
   }
 
   /** Takes the servers of a config. undefined: there never were any. */
@@ -20,7 +27,7 @@ export class LazyRemotes implements AsyncDisposable {
       const { RemoteServers } = await import('./remote-servers.ts')
       this.#remotes = new RemoteServers(this.#report)
     }
-    this.#remotes.configure(config)
+    this.#remotes.configure(config, this.#seen)
     return this.#remotes
   }
 

@@ -1,6 +1,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { ErrorCode, McpError, ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
+import type { SeenTool } from '@berth/protocol/seen-tools'
 import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
@@ -25,7 +26,8 @@ const RECONNECTION = {
   maxRetries: 5,
 }
 
-type Asked = { readonly name: string; readonly arguments: Record<string, unknown> }
+type Input = Record<string, unknown>
+type Asked = { readonly name: string; readonly arguments: Input }
 
 export interface RemoteServerOptions {
   readonly name: string
@@ -35,6 +37,10 @@ export interface RemoteServerOptions {
   /** Called when the offered tools are others than before. */
   readonly onTools: () => void
   readonly onFailure: (failure: RemoteFailure) => void
+  /** What was seen of its tools before. */
+  readonly seen: readonly SeenTool[]
+  /** Called with what was not, before anything of it is offered. */
+  readonly onSeen: (news: readonly SeenTool[]) => void
 }
 
 interface Connection {
@@ -61,7 +67,7 @@ export class RemoteServer implements AsyncDisposable {
 
   constructor(options: RemoteServerOptions) {
     this.#options = options
-    this.#pins = new ToolPins(`mcp__${options.name}__`)
+    this.#pins = new ToolPins(`mcp__${options.name}__`, options.seen)
   }
 
   /** What the model may know of; the same list as long as it says the same. Nothing while the server has never been there. */
@@ -82,13 +88,16 @@ export class RemoteServer implements AsyncDisposable {
     await this.#connected()
   }
 
-  /** The result of the call; of one that fails, a result that says why. Rejects only when `signal` is aborted. */
-  async call(tool: string, input: Record<string, unknown>, signal: AbortSignal): Promise<CallToolResult> {
+  /**
+   * The result of the call; of one that fails, a result that says why. Rejects only when `signal` is aborted. `digest`: of the tool for which it
+   * was allowed, should that have been long ago.
+   */
+  async call(tool: string, input: Input, signal: AbortSignal, digest?: string): Promise<CallToolResult> {
     const { name, mayOffer } = this.#options
     if (!mayOffer(tool)) return errorResult(`The tool ${tool} is not allowed in this session.`)
     let connection: Connection
     try {
-      connection = await this.#connected()
+      connection = await (digest === undefined ? this.#connected() : this.#seenAnew())
     } catch (error) {
       const failure = asFailure(error)
       this.#options.onFailure(failure)
@@ -96,6 +105,9 @@ export class RemoteServer implements AsyncDisposable {
     }
     if (this.#pins.isWithheld(tool)) {
       return errorResult(`The MCP server has changed the tool ${tool} since this session first saw it. It is withheld.`)
+    }
+    if (digest !== undefined && !this.#hasStill(tool, digest)) {
+      return errorResult(`The MCP server does not have the tool ${tool} as it was. The call was not made.`)
     }
     return this.#ask(connection, { name: tool, arguments: input }, signal)
   }
@@ -130,6 +142,25 @@ export class RemoteServer implements AsyncDisposable {
     } finally {
       connection.calls -= 1
       if (this.#connection !== connection && connection.calls === 0) connection.closing.abort()
+    }
+  }
+
+  #hasStill(tool: string, digest: string): boolean {
+    return this.#pins.digestOf(tool) === digest && this.#known.some(({ name }) => name === tool)
+  }
+
+  /** Connected, with its tools as they are now: it need not say that they have changed. */
+  async #seenAnew(): Promise<Connection> {
+    const before = this.#connection
+    const connection = await this.#connected()
+    if (connection !== before) return connection
+    const { client, closing } = connection
+    try {
+      await inLimitedTime(closing.signal, CONNECT_MS, (within) => this.#list(client, within))
+      return connection
+    } catch {
+      this.#close(connection)
+      return this.#connected()
     }
   }
 
@@ -176,8 +207,9 @@ export class RemoteServer implements AsyncDisposable {
   }
 
   async #list(client: Client, signal: AbortSignal): Promise<void> {
-    const { tools, complaints } = this.#pins.take(await readToolList(client, signal))
+    const { tools, complaints, news } = this.#pins.take(await readToolList(client, signal))
     if (complaints.length > 0) this.#options.onFailure(new RemoteFailure('tools', complaints.join('; ')))
+    if (news.length > 0) this.#options.onSeen(news)
     this.#known = tools
     this.reconsider()
   }

@@ -1,5 +1,6 @@
 import type { McpSdkServerConfigWithInstance } from '@anthropic-ai/claude-agent-sdk'
 import type { SessionConfig } from '@berth/protocol/link'
+import type { SeenTools } from '@berth/protocol/seen-tools'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import type { SessionLink } from '../session-link.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,6 +20,12 @@ const MAX_TOLD: Readonly<Record<FailureKind, number>> = { connection: 1, authent
 
 type Remote = SessionConfig['mcp_servers'][number] & { type: 'remote' }
 
+export interface HeldRemoteCall {
+  readonly cliName: string
+  readonly input: Record<string, unknown>
+  readonly digest: string
+}
+
 interface Kept {
   readonly name: string
   readonly server: RemoteServer
@@ -30,7 +37,10 @@ interface Kept {
   readonly told: Map<FailureKind, number>
 }
 
-/** The remote MCP servers of a session. What was seen of a server's tools holds as long as this does, whatever CLIs come and go. */
+/**
+ * The remote MCP servers of a session. What was seen of a server's tools holds as long as the session has it, whatever CLIs come and go; the
+ * session's server is told, and tells it the runners to come.
+ */
 export class RemoteServers implements AsyncDisposable {
   readonly #report: SessionLink['report']
   /** By name and place. */
@@ -41,15 +51,18 @@ export class RemoteServers implements AsyncDisposable {
     this.#report = report
   }
 
-  /** Takes the servers of a config, which are connected soon. Those that it has no more are given up. */
-  configure(config: SessionConfig): void {
+  /**
+   * Takes the servers of a config, which are connected soon. Those that it has no more are given up. `seen`: what was seen of those that it did
+   * not have before.
+   */
+  configure(config: SessionConfig, seen: readonly SeenTools[]): void {
     this.#config = config
     const before = this.#kept
     const remotes = config.mcp_servers.filter((server): server is Remote => server.type === 'remote')
     this.#kept = new Map(
       remotes.map((remote) => {
         const key = `${remote.name} ${remote.place}`
-        return [key, before.get(key) ?? this.#keep(remote, config)]
+        return [key, before.get(key) ?? this.#keep(remote, config, seen)]
       }),
     )
     for (const [key, { server }] of before) if (!this.#kept.has(key)) void server[Symbol.asyncDispose]()
@@ -82,11 +95,11 @@ export class RemoteServers implements AsyncDisposable {
     return this.#find(cliName) !== undefined
   }
 
-  /** Makes a call for which there is no CLI. */
-  async call(cliName: string, input: Record<string, unknown>, signal: AbortSignal): Promise<CallToolResult> {
+  /** Makes a call for which there is no CLI: of the tool that had this digest when the call was made, and of no other. */
+  async call({ cliName, input, digest }: HeldRemoteCall, signal: AbortSignal): Promise<CallToolResult> {
     const found = this.#find(cliName)
     if (found === undefined) throw new Error(`no MCP server of the session has the tool ${cliName}`)
-    return found.server.call(found.tool, input, signal)
+    return found.server.call(found.tool, input, signal, digest)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,8 +108,7 @@ export class RemoteServers implements AsyncDisposable {
     await Promise.all(kept.map(({ server }) => server[Symbol.asyncDispose]()))
   }
 
-  #keep(remote: Remote, { mcp_socket }: SessionConfig): Kept {
-    const { name } = remote
+  #keep({ name, place }: Remote, { mcp_socket }: SessionConfig, seen: readonly SeenTools[]): Kept {
     const kept: Kept = {
       name,
       offered: undefined,
@@ -108,6 +120,8 @@ export class RemoteServers implements AsyncDisposable {
         mayOffer: (tool) => this.#config !== undefined && policyOf(this.#config, `mcp__${name}__${tool}`) !== 'deny',
         onTools: () => kept.offered?.changed(),
         onFailure: (failure) => this.#tell(kept, failure),
+        seen: seen.find((one) => one.server === name && one.place === place)?.tools ?? [],
+        onSeen: (news) => void this.#report({ type: 'seen_tools', server: name, place, tools: [...news] }),
       }),
     }
     return kept

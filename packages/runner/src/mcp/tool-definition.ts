@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/sdk/types.js'
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { isJsonSchema } from './json-schema.ts'
 
 /** Largest definition of a tool, as JSON. */
 export const MAX_DEFINITION = 64 * 1024
@@ -29,7 +30,7 @@ const definition = z.object({
 
 export interface VettedTool {
   readonly tool: Tool
-  /** The same for what means the same. */
+  /** The same for what means the same. Sessions keep it: made in another way, it would make every tool of theirs another. */
   readonly digest: string
 }
 export type Vetted = VettedTool | { readonly name: string; readonly fault: string }
@@ -50,6 +51,7 @@ export function vetTool(said: unknown, prefix: string): Vetted {
   if (!Object.keys(inputSchema.properties ?? {}).every((member) => usableMember.test(member))) {
     return { name, fault: 'has an input with a name that the model cannot use' }
   }
+  if (!isJsonSchema(inputSchema)) return { name, fault: 'has an input that is no JSON Schema of draft 2020-12' }
   const tool: Tool = {
     name,
     ...(typeof description === 'string' ? { description: description.toWellFormed() } : {}),

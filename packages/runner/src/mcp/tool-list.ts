@@ -1,9 +1,8 @@
+import { MAX_TOOLS } from '@berth/protocol/seen-tools'
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { z } from 'zod'
 import { RemoteFailure } from './remote-failure.ts'
 
-/** How many tools of one server are looked at. */
-export const MAX_TOOLS = 512
 /** Largest list, as JSON, over all its pages. */
 const MAX_LIST = 1024 * 1024
 const MAX_PAGES = 64

@@ -50,6 +50,6 @@ export async function losesCli(sandbox: TestSandbox, session: TestSession, calls
       permissionMode: 'default',
     }
     const deferred = { ...common, parentUuid, uuid: randomUUID(), type: 'attachment', attachment }
-    return { tool_use_id: use.id ?? '', line: `${JSON.stringify(deferred)}\n` }
+    return { tool_use_id: use.id ?? '', digest: null, line: `${JSON.stringify(deferred)}\n` }
   })
 }

@@ -1,3 +1,4 @@
+import type { SeenTools } from '@berth/protocol/seen-tools'
 import { startScriptedModel } from '@berth/scripted-model'
 import type { ScriptedModel } from '@berth/scripted-model'
 import type { Command, Report, SessionConfig } from '@berth/protocol/link'
@@ -35,8 +36,8 @@ export class TestSession {
     this.#peer.send(this.id, command)
   }
 
-  open(changes: Partial<SessionConfig> = {}): void {
-    this.send({ type: 'open', transcripts: {}, config: { ...this.config, ...changes } })
+  open(changes: Partial<SessionConfig> = {}, seen_tools: SeenTools[] = []): void {
+    this.send({ type: 'open', transcripts: {}, seen_tools, config: { ...this.config, ...changes } })
   }
 
   /** Sends a script for the model as the user's message; answers its uuid. */

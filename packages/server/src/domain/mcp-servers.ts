@@ -90,9 +90,14 @@ export function toLinkServer(server: ResolvedServer): SessionConfig['mcp_servers
   const known = { name: linkName, tools: server.tools.map((tool) => ({ ...tool })), other_tools: otherTools }
   if (place.type === 'remote') {
     // The URL itself is the gateway's to know: it may hold what the sandbox should not read.
-    return { type: 'remote', ...known, place: createHash('sha256').update(place.url).digest('hex').slice(0, 16) }
+    return { type: 'remote', ...known, place: toLinkPlace(place.url) }
   }
   return { type: 'stdio', ...known, command: place.command, args: place.args, env: place.env }
+}
+
+/** What the runner is told of where a server of the web is. */
+export function toLinkPlace(url: string): string {
+  return createHash('sha256').update(url).digest('hex').slice(0, 16)
 }
 
 /** The call of an MCP tool that the CLI makes under this name, if one of these servers is meant. */

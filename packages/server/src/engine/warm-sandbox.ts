@@ -142,7 +142,8 @@ export class WarmSandbox {
   #progress(): Awaited<ReturnType<SandboxOwner['progress']>> {
     if (this.parked === null) return []
     const { name, config } = this.parked
-    return [{ sessionId: name, received: 0, commands: [{ seq: 1, body: { type: 'open', config, transcripts: {} } }] }]
+    const body = { type: 'open' as const, config, transcripts: {}, seen_tools: [] }
+    return [{ sessionId: name, received: 0, commands: [{ seq: 1, body }] }]
   }
 
   #receive(item: RunnerItem): void {

@@ -9,6 +9,7 @@ import { leaveSandbox } from './departures.ts'
 import { leaveGroup } from './session-groups.ts'
 import { resumeTurn } from './pause-turn.ts'
 import { noteSandboxTime } from './sandbox-time.ts'
+import { forgetSeenTools } from './seen-tools.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 
@@ -90,6 +91,7 @@ export async function deleteSession(
   await db.deleteFrom('inputs').where('session_id', '=', id).execute()
   await db.deleteFrom('outbox').where('session_id', '=', id).execute()
   await db.deleteFrom('transcripts').where('session_id', '=', id).execute()
+  await forgetSeenTools(db, args)
   await db.deleteFrom('checkpoints').where('session_id', '=', id).execute()
   await db.deleteFrom('sdk_messages').where('session_id', '=', id).execute()
   await db.deleteFrom('sessions').where('id', '=', id).execute()

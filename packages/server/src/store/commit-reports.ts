@@ -1,5 +1,6 @@
 /** What a runner reported becomes durable: translated, appended, its progress noted, all in one transaction. */
 import { BerthError, type Report, type SessionUsage } from '@berth/protocol'
+import { toLinkServer } from '../domain/mcp-servers.ts'
 import { parseSessionAgent } from '../domain/session.ts'
 import type { StopReason } from '@berth/protocol/api/event'
 import { toolsOf } from '../domain/toolset.ts'
@@ -10,6 +11,7 @@ import { newId } from '../domain/ids.ts'
 import { parkTurn, refuseCalls } from './park-turn.ts'
 import { pauseTurn } from './pause-turn.ts'
 import { recoverTurn } from './recover-turn.ts'
+import { noteSeenTools } from './seen-tools.ts'
 import { isPresentLaunch } from './present-launch.ts'
 import { type Committed, SessionLog } from './session-log.ts'
 import { goOnWhenSettled, keepResults } from './settle-calls.ts'
@@ -58,6 +60,7 @@ export async function commitReports(db: Db, args: CommitReportsArgs): Promise<Co
       sdkMessages.push({ seq: log.row.last_sdk_seq, message: report.message })
     }
     if (report.type === 'transcript') await takeTranscript(db, log, report)
+    else if (report.type === 'seen_tools') await noteSeenTools(db, toSeenOf(log, context), report)
     else await take(db, log, report, context)
   }
   await saveSdkMessages(db, log.row.id, sdkMessages)
@@ -86,6 +89,10 @@ function contextOf(log: SessionLog, { previews, usage }: CommitReportsArgs): Tur
     previews,
     stopped: usage?.stopped ?? null,
   }
+}
+
+function toSeenOf(log: SessionLog, { tools }: TurnContext): Parameters<typeof noteSeenTools>[1] {
+  return { sessionId: log.row.id, servers: tools.mcpServers.map(toLinkServer) }
 }
 
 async function take(db: Db, log: SessionLog, report: Report, context: TurnContext): Promise<void> {

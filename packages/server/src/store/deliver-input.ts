@@ -12,6 +12,7 @@ import { pendingEventIds } from '../domain/turn/turn-state.ts'
 import { isPaused } from '../domain/session.ts'
 import { resumption } from './pause-turn.ts'
 import { isPresentLaunch } from './present-launch.ts'
+import { keepSeenTools } from './seen-tools.ts'
 import { type Committed, SessionLog, type SessionRow } from './session-log.ts'
 import { settleCalls } from './settle-calls.ts'
 import type { Db } from './store.ts'
@@ -154,7 +155,9 @@ async function open(db: Db, log: SessionLog, config: DeliverInputArgs['config'])
   }
   const { sdk_session_id, has_transcript } = log.row
   const transcripts = await listTranscriptSizes(db, { sessionId })
-  log.command({ type: 'open', config: { ...config, sdk_session_id, resume: has_transcript === 1 }, transcripts })
+  const seen_tools = await keepSeenTools(db, { sessionId, servers: config.mcp_servers })
+  const whole = { ...config, sdk_session_id, resume: has_transcript === 1 }
+  log.command({ type: 'open', config: whole, transcripts, seen_tools })
 }
 
 /**

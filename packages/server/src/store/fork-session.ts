@@ -8,6 +8,7 @@ import { freshTurn } from '../domain/turn/turn-state.ts'
 import { type CheckpointRow, copyCheckpoint, findCheckpoint, findNewestCheckpoint } from './checkpoints.ts'
 import { environmentConfig } from '@berth/protocol/api/environment'
 import { copyEvents } from './copy-events.ts'
+import { copySeenTools } from './seen-tools.ts'
 import { enterGroup } from './session-groups.ts'
 import { getSession } from './sessions.ts'
 import type { SessionRow } from './session-log.ts'
@@ -83,6 +84,7 @@ export async function forkSession(db: Db, args: ForkSessionArgs): Promise<Fork> 
     .executeTakeFirstOrThrow()
   row.last_seq = await copyEvents(db, { from: source, to: row, place: point.place })
   await copyTranscripts(db, { from: source.id, to: row.id, sizes: point.transcripts })
+  await copySeenTools(db, { from: source.id, to: row.id })
   row.has_transcript = (await holdsConversation(db, { sessionId: row.id })) ? 1 : 0
   // The files are those of the fork's place only if no turn was between the two.
   row.is_changed = (point.checkpoint?.seq ?? 0) < point.rest.place ? 1 : 0

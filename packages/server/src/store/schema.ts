@@ -154,6 +154,7 @@ export interface Database {
   }
   transcripts: { session_id: string; path: string; start: number; length: number; text: string }
   outbox: { session_id: string; seq: number; body: string }
+  seen_tools: { session_id: string; server: string; place: string; tools: string }
   sdk_messages: { session_id: string; seq: number; body: string }
   packs: {
     ord: Generated<number>

@@ -8,7 +8,7 @@ import type { ClientEvent } from '@berth/protocol/api/client-event'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Invariants } from '../../test/session-invariants.ts'
-import { makePlaces, type Places, policies } from '../../test/session-places.ts'
+import { makePlaces, type Places, policies, seenTool, seenTools } from '../../test/session-places.ts'
 import { SessionWorld, type Stored } from '../../test/session-world.ts'
 import { idle, unpaid } from '../../test/reports.ts'
 import { openSqliteStore } from './sqlite/open.ts'
@@ -45,6 +45,8 @@ const reported = fc.constantFrom(
   'cut',
   'text',
   'ask',
+  'see',
+  'change',
   'askMcp',
   'custom',
   'read',
@@ -110,7 +112,7 @@ test('a session keeps its promises under any order of events, and comes to rest 
 const asking: Step[] = [
   { send: ['message'] },
   'deliver',
-  { report: ['take', 'start', 'ask', 'askMcp', 'custom', 'end', 'reach'], again: 0 },
+  { report: ['take', 'see', 'start', 'ask', 'askMcp', 'custom', 'end', 'reach'], again: 0 },
   'ship',
 ]
 
@@ -242,6 +244,10 @@ function toReport(world: SessionWorld, kind: Exclude<Reported, 'take'>, calls: O
       return said({ type: 'text', text: world.name('text') })
     case 'ask':
       return said({ type: 'tool_use', id: world.name('toolu'), name: 'Bash', input: { command: 'ls' } })
+    case 'see':
+      return seenTools(seenTool('search'))
+    case 'change':
+      return seenTools(seenTool('search', true))
     case 'askMcp':
       return said({ type: 'tool_use', id: world.name('toolu'), name: 'mcp__docs__search', input: {} })
     case 'read':
@@ -297,7 +303,7 @@ function redelivered(handed: readonly string[], uuid: string): boolean {
 }
 
 function everything(world: SessionWorld): unknown[] {
-  const tables = ['events', 'inputs', 'outbox', 'sdk_messages', 'transcripts']
+  const tables = ['events', 'inputs', 'outbox', 'sdk_messages', 'seen_tools', 'transcripts']
   const rows = tables.flatMap((table) =>
     stored.raw.prepare(`SELECT * FROM ${table} WHERE session_id = ?`).all(world.id),
   )

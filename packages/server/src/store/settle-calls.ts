@@ -1,5 +1,6 @@
 /** Brings the calls of a parked turn to their results: those that need no CLI at once, the others by the runner. */
-import type { SessionConfig } from '@berth/protocol'
+import type { Command, SessionConfig } from '@berth/protocol'
+import type { SeenTools } from '@berth/protocol/seen-tools'
 import { sessionEvent } from '@berth/protocol/api/event'
 import { fateOf, outcome } from '../domain/turn/held-calls.ts'
 import { continuationText } from '../domain/turn/recovery.ts'
@@ -8,6 +9,7 @@ import { type Result, resultLine } from '../domain/turn/transcript-lines.ts'
 import type { Call } from '../domain/turn/turn-state.ts'
 import { filesAsOf } from './files-state.ts'
 import { failed, wakeTurn } from './park-turn.ts'
+import { listSeenTools } from './seen-tools.ts'
 import type { SessionLog } from './session-log.ts'
 import type { Db } from './store.ts'
 import { TranscriptCalls } from './transcript-calls.ts'
@@ -18,10 +20,14 @@ type Config = Omit<SessionConfig, 'sdk_session_id' | 'resume'>
 /** Answers what the agent is to be told when all calls have their results; undefined: the runner was given those to carry out. */
 export async function settleCalls(db: Db, log: SessionLog, config: Config): Promise<string | undefined> {
   const calls = await TranscriptCalls.read(db, log)
-  const toRun: { tool_use_id: string; line: string }[] = []
+  const seen_tools = await listSeenTools(db, { sessionId: log.row.id, servers: config.mcp_servers })
+  const toRun: Extract<Command, { type: 'run_calls' }>['calls'] = []
   for (const [id, call] of Object.entries(log.turn.calls)) {
-    if (fateOf(call) === 'runs' && calls !== undefined) toRun.push({ tool_use_id: id, line: calls.deferredLine(id) })
-    else if (fateOf(call) === 'told') {
+    if (fateOf(call) === 'runs' && calls !== undefined) {
+      const digest = digestOf(call, calls.toolOf(id), { servers: config.mcp_servers, seen: seen_tools })
+      if (digest === undefined) calls.end(id, failed(outcome.changed), outcome.changed)
+      else toRun.push({ tool_use_id: id, line: calls.deferredLine(id), digest })
+    } else if (fateOf(call) === 'told') {
       const { result, text } = await answerOf(db, call)
       calls?.end(id, result, text)
     }
@@ -36,8 +42,26 @@ export async function settleCalls(db: Db, log: SessionLog, config: Config): Prom
   }
   for (const part of await restoreCommands(db, log.row.id, { ...config, isOnlyIfShorter: false })) log.command(part)
   const { sdk_session_id } = log.row
-  log.command({ type: 'run_calls', config: { ...config, sdk_session_id, resume: true }, calls: toRun })
+  const whole = { ...config, sdk_session_id, resume: true }
+  log.command({ type: 'run_calls', config: whole, seen_tools, calls: toRun })
   return undefined
+}
+
+/**
+ * The digest that the tool of a call must still have; null: it need not have one. undefined: the session has not seen it, where its server is now,
+ * or it has changed since.
+ */
+function digestOf(
+  { kind }: Call,
+  cliName: string,
+  { servers, seen }: { servers: Config['mcp_servers']; seen: readonly SeenTools[] },
+): string | null | undefined {
+  if (kind !== 'mcp') return null
+  const server = servers.find(({ name }) => cliName.startsWith(`mcp__${name}__`))
+  if (server?.type === 'stdio') return null
+  const tools = seen.find((one) => one.server === server?.name)?.tools
+  const tool = tools?.find(({ name }) => cliName === `mcp__${server?.name}__${name}`)
+  return tool?.is_withheld === false ? tool.digest : undefined
 }
 
 /** Writes the results that a runner's message brings into the transcript, before the message ends their calls. */

@@ -5,6 +5,7 @@ import {
   type Result,
   toDeferredLine,
   toResultLine,
+  type Use,
 } from '../domain/turn/transcript-lines.ts'
 import { pendingToolUseIds } from '../domain/turn/turn-state.ts'
 import type { SessionLog } from './session-log.ts'
@@ -65,10 +66,14 @@ export class TranscriptCalls {
     this.#lines += toResultLine(use, toolUseId, result, this.#stamp())
   }
 
+  /** As the CLI calls its tool. */
+  toolOf(toolUseId: string): string {
+    return this.#use(toolUseId).name
+  }
+
   /** What makes a CLI take up the call. */
   deferredLine(toolUseId: string): string {
-    const use = this.#found.uses.get(toolUseId)
-    if (use === undefined) throw new TypeError(`${toolUseId} is not in the transcript`)
+    const use = this.#use(toolUseId)
     return toDeferredLine(use, toolUseId, this.#found.last, this.#stamp())
   }
 
@@ -80,6 +85,12 @@ export class TranscriptCalls {
     const part = { sessionId, path: this.#path, start, length: Buffer.byteLength(this.#lines), text: this.#lines }
     await appendTranscript(this.#db, part)
     this.#lines = ''
+  }
+
+  #use(toolUseId: string): Use {
+    const use = this.#found.uses.get(toolUseId)
+    if (use === undefined) throw new TypeError(`${toolUseId} is not in the transcript`)
+    return use
   }
 
   #stamp(): { uuid: string; now: string } {

@@ -6,6 +6,7 @@ import { resolveSessionAgent } from '../domain/session.ts'
 import { findAgent } from './agents.ts'
 import { findNewestCheckpoint } from './checkpoints.ts'
 import { assignSandbox, type AssignSandboxArgs } from './sandboxes.ts'
+import { hasSeenTools } from './seen-tools.ts'
 import type { Db } from './store.ts'
 import { listTranscriptSizes } from './transcripts.ts'
 
@@ -105,6 +106,7 @@ export async function claimWarmSandbox(db: Db, args: ClaimWarmSandboxArgs): Prom
 /** Is there anything that a new sandbox of the session has to be given? */
 async function hasHistory(db: Db, sessionId: string): Promise<boolean> {
   if (Object.keys(await listTranscriptSizes(db, { sessionId })).length > 0) return true
+  if (await hasSeenTools(db, { sessionId })) return true
   return (await findNewestCheckpoint(db, { sessionId })) !== undefined
 }
 
@@ -115,7 +117,7 @@ async function takeCli(
   { name, config }: NonNullable<ClaimWarmSandboxArgs['parked']>,
 ): Promise<void> {
   const { sdk_session_id, resume: _, ...opened } = config
-  const body = JSON.stringify({ type: 'open', config, transcripts: {} })
+  const body = JSON.stringify({ type: 'open', config, transcripts: {}, seen_tools: [] })
   await db.insertInto('outbox').values({ session_id: sessionId, seq: 1, body }).execute()
   await db
     .updateTable('sessions')

@@ -33,5 +33,7 @@ export const outcome = {
   didNotRun: 'The agent was interrupted before this call began. It did not run.',
   interrupted: 'The turn was interrupted before this call was answered. It was not carried out.',
   denied: 'The user has denied this call.',
+  changed:
+    'The MCP server does not have this tool any more as it was when the call was made. The call was not carried out.',
   notAllowed: 'This tool is not allowed in this session.',
 } as const

@@ -21,6 +21,7 @@ export function mayShowUsage(report: Report): boolean {
     case 'started':
     case 'call_begins':
     case 'mcp_failure':
+    case 'seen_tools':
       return false
     default:
       return report satisfies never

@@ -37,7 +37,7 @@ const common = z.object({
   gitBranch: z.string().optional(),
 })
 
-interface Use {
+export interface Use {
   readonly lineUuid: string
   readonly name: string
   readonly input: unknown

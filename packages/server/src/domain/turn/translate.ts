@@ -45,6 +45,7 @@ function write(log: TurnLog, report: Report): void {
     case 'mcp_failure':
       return failRemote(log, report)
     case 'transcript':
+    case 'seen_tools':
     case 'started':
       return
     default:
