@@ -8,6 +8,7 @@ import { deltaLatency } from './delta-latency.ts'
 import { egress } from './egress.ts'
 import { firstText } from './first-text.ts'
 import { fork } from './fork.ts'
+import { gatewayKilled } from './gateway-killed.ts'
 import { gateway } from './gateway.ts'
 import { memory } from './memory.ts'
 import { recovery } from './recovery.ts'
@@ -27,6 +28,7 @@ export const benches: readonly Bench[] = [
   accept,
   memory,
   gateway,
+  gatewayKilled,
   egress,
   secrets,
   subscribers,

@@ -1,9 +1,11 @@
 /** Supervision of the gateway: it is a process of its own, and when it dies another takes its place on the same sockets and ledger. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { spawnGateway, type SpawnGateway } from '@berth/gateway'
+import { controlSocket, spawnGateway, type SpawnGateway } from '@berth/gateway'
+import { untilGatewayEnds } from '@berth/protocol/gateway-end'
 import type { Logger } from 'pino'
 
-const LOOK_EVERY_MS = 500
+/** After a start that failed. */
+const AGAIN_MS = 500
 
 export interface GatewayKeeper extends AsyncDisposable {
   /** False: it was running already. */
@@ -31,11 +33,13 @@ async function watch(options: SpawnGateway & { readonly signal: AbortSignal }, l
   const { signal } = options
   while (!signal.aborted) {
     try {
-      await sleep(LOOK_EVERY_MS, undefined, { signal, ref: false })
+      await untilGatewayEnds(controlSocket(options.state), signal)
       const { started, pid } = await spawnGateway(options)
       if (started) logger.warn({ pid }, 'the gateway had ended and was started again')
     } catch (error) {
-      if (!signal.aborted) logger.error({ err: error }, 'the gateway cannot be started')
+      if (signal.aborted) return
+      logger.error({ err: error }, 'the gateway cannot be started')
+      await sleep(AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined)
     }
   }
 }

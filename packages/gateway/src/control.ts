@@ -54,15 +54,19 @@ interface Answer {
 /** The control API on its unix socket. Whoever can open the socket may do everything. */
 export class Control implements AsyncDisposable {
   readonly #server: Server
+  readonly #watchers: ReadonlySet<ServerResponse>
 
-  private constructor(server: Server) {
+  private constructor(server: Server, watchers: ReadonlySet<ServerResponse>) {
     this.#server = server
+    this.#watchers = watchers
   }
 
   /** Takes the place of the socket that a killed process left. */
   static async open(parts: ControlParts, path: string): Promise<Control> {
+    const watchers = new Set<ServerResponse>()
     const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
-      void respond(parts, request, response)
+      if (request.method === 'GET' && request.url === '/end') watch(watchers, response)
+      else void respond(parts, request, response)
     })
     const temporary = `${path}.new`
     await rm(temporary, { force: true })
@@ -72,14 +76,22 @@ export class Control implements AsyncDisposable {
     })
     await chmod(temporary, 0o600)
     await rename(temporary, path)
-    return new Control(server)
+    return new Control(server, watchers)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve))
+    for (const watcher of this.#watchers) watcher.end()
     this.#server.closeIdleConnections()
     await closed
   }
+}
+
+/** An answer that ends when the gateway does, in whatever way. */
+function watch(watchers: Set<ServerResponse>, response: ServerResponse): void {
+  watchers.add(response)
+  response.on('error', () => undefined).on('close', () => watchers.delete(response))
+  response.writeHead(200, { connection: 'close' }).flushHeaders()
 }
 
 async function respond(parts: ControlParts, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { z } from 'zod'
 import type { Admitted, Endpoint } from './admit.ts'
+import { eachPiece } from './each-piece.ts'
 import { toSandbox, toUpstream } from './headers.ts'
 import { type Asked, RequestRecord, type RecordParts } from './record.ts'
 import { Refusal } from './refusal.ts'
@@ -13,6 +14,8 @@ const MAX_ANSWER = 32 * 1024 * 1024
 const MAX_ERROR = 64 * 1024
 /** How often the row of an answer that goes on is brought up to date: a gateway that dies loses no more than that of it. */
 const SAW_EVERY_MS = 1_000
+/** Bytes of an answer that may wait for a sandbox before the model API has to. */
+const AHEAD_BYTES = 256 * 1024
 
 export interface ForwardParts extends RecordParts {
   readonly upstream: Upstream
@@ -77,6 +80,7 @@ class Relay {
   /** The model API has the whole request. */
   isSent = false
   #scanner: UsageScanner | undefined
+  #sawAt = 0
 
   constructor(parts: ForwardParts, call: Call, record: RequestRecord | undefined, idle: NodeJS.Timeout) {
     this.#parts = parts
@@ -112,28 +116,37 @@ class Relay {
     const scanner = new UsageScanner()
     this.#scanner = scanner
     this.seen = scanner.seen
-    let sawAt = this.#parts.now().getTime()
+    this.#sawAt = this.#parts.now().getTime()
     response.writeHead(200, toSandbox(answer.headers))
     response.flushHeaders()
-    for await (const chunk of answer) {
-      if (!Buffer.isBuffer(chunk)) continue
-      this.#idle.refresh()
-      const startedBefore = scanner.started
-      const end = scanner.scan(chunk)
-      const at = this.#parts.now().getTime()
-      const isFirst = scanner.started && !startedBefore
-      if (isFirst || Math.abs(at - sawAt) >= SAW_EVERY_MS) {
-        sawAt = at
-        this.#record?.saw(isFirst ? scanner.seen : this.seenOfCut())
-      }
-      await write(response, chunk.subarray(0, end), signal)
-      if (end === undefined) continue
-      await this.#record?.settle(scanner.end === 'error' ? 'error' : 'ok', scanner.seen)
-      await write(response, chunk.subarray(end), signal)
-    }
+    await eachPiece(answer, (piece) => this.#pass(piece, scanner, signal))
     await this.#record?.settle('cut', this.seenOfCut())
     if (scanner.unread > 0) this.#parts.logger.warn({ request: this.#call.id, events: scanner.unread }, 'usage unread')
     response.end()
+  }
+
+  /** A promise: the next piece has to wait for it. */
+  #pass(piece: Buffer, scanner: UsageScanner, signal: AbortSignal): Promise<void> | undefined {
+    this.#idle.refresh()
+    const startedBefore = scanner.started
+    const end = scanner.scan(piece)
+    this.#note(scanner.started && !startedBefore)
+    const { response } = this.#call
+    return end === undefined ? write(response, piece, signal) : this.#passEnd(piece, end, signal)
+  }
+
+  #note(isFirst: boolean): void {
+    const at = this.#parts.now().getTime()
+    if (!isFirst && Math.abs(at - this.#sawAt) < SAW_EVERY_MS) return
+    this.#sawAt = at
+    this.#record?.saw(isFirst ? this.seen : this.seenOfCut())
+  }
+
+  async #passEnd(piece: Buffer, end: number, signal: AbortSignal): Promise<void> {
+    const { response } = this.#call
+    await write(response, piece.subarray(0, end), signal)
+    await this.#record?.settle(this.#scanner?.end === 'error' ? 'error' : 'ok', this.seen)
+    await write(response, piece.subarray(end), signal)
   }
 
   async #json(answer: IncomingMessage): Promise<void> {
@@ -176,8 +189,10 @@ class Relay {
   }
 }
 
-async function write(response: ServerResponse, chunk: Buffer, signal: AbortSignal): Promise<void> {
-  if (chunk.length > 0 && !response.write(chunk)) await once(response, 'drain', { signal })
+/** Undefined: more may be written at once. */
+function write(response: ServerResponse, chunk: Buffer, signal: AbortSignal): Promise<void> | undefined {
+  if (chunk.length === 0 || response.write(chunk) || response.writableLength < AHEAD_BYTES) return undefined
+  return once(response, 'drain', { signal }).then(() => undefined)
 }
 
 const errorEnvelope = z.object({ error: z.object({ type: z.string().regex(/^[a-z_]{1,64}$/), message: z.string() }) })

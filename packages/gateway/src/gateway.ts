@@ -59,13 +59,17 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const ended = Promise.withResolvers<Error | undefined>()
   const idle = idleTimer(options.idleExitMs, () => ended.resolve(undefined))
   parts.defer(() => idle(1))
-  const ledger = parts.use(await Ledger.open(join(state, 'ledger.db'), now().toISOString(), ended.resolve))
+  // The threads take most of a start: they begin first, and at once.
+  const ledgerOpening = Ledger.open(join(state, 'ledger.db'), now().toISOString(), ended.resolve)
+  disposeOnceOpen(parts, ledgerOpening)
+  const auditOpening = Audit.open(join(state, 'egress.db'))
+  disposeOnceOpen(parts, auditOpening)
   const upstream = parts.use(new Upstream(options.upstream))
-  const accounts = new Accounts({ ledger, metering, now })
-  const audit = parts.use(await Audit.open(join(state, 'egress.db')))
   const sealing = options.vaultKey === undefined ? undefined : new Sealing(options.vaultKey)
   const vaults = await Vaults.open({ directory: join(state, 'vaults'), sealing, logger })
   const authority = await CertificateAuthority.open({ directory: join(state, 'ca'), now })
+  const [ledger, audit] = await Promise.all([ledgerOpening, auditOpening])
+  const accounts = new Accounts({ ledger, metering, now })
   const egress = egressParts(options.egress, { audit, vaults, authority, logger, now })
   const bodies = new BodyBudget(BODY_BYTES)
   const mcp = await openMcp(egress, { directory: join(state, 'oauth'), sealing, vaults, bodies })
@@ -96,6 +100,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   parts.use(await Control.open(asked, control))
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+/** Whether or not anybody has waited for it by then; that it does not open is said to those who do. */
+function disposeOnceOpen(parts: AsyncDisposableStack, opening: Promise<AsyncDisposable>): void {
+  const settled = opening.catch(() => undefined)
+  parts.defer(async () => {
+    await (await settled)?.[Symbol.asyncDispose]()
+  })
 }
 
 function healthOf(options: GatewayOptions, sessions: number): GatewayHealth {

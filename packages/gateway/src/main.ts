@@ -1,5 +1,6 @@
 /** `node main.ts --state <dir> [--idle-exit <seconds>]`: one gateway. Its state on stdout, one JSON line when ready; its log on stderr. */
 import { readFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
 import { isBerthError } from '@berth/protocol/error'
 import { destination } from 'pino'
@@ -41,6 +42,8 @@ async function run(fixed: FixedConfig, given: z.infer<typeof flags>): Promise<nu
   })
   if (upstream.apiKey === undefined) logger.warn('ANTHROPIC_API_KEY is not set: model calls are refused')
   process.stdout.write(`${JSON.stringify({ ready: true, pid: process.pid, control: gateway.control })}\n`)
+  // Otherwise written at the end alone, which one that is killed does not have.
+  flushCompileCache()
   const failure = await Promise.race([gateway.ended, signal.promise])
   if (failure !== undefined) logger.fatal({ err: failure }, 'the ledger is lost')
   else logger.info('ending')

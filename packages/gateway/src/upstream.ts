@@ -5,6 +5,7 @@ import http, {
   type RequestOptions,
 } from 'node:http'
 import https from 'node:https'
+import type { Socket } from 'node:net'
 import type { UpstreamConfig } from './config.ts'
 import { Refusal } from './refusal.ts'
 
@@ -17,6 +18,12 @@ export interface UpstreamCall {
   readonly sent?: () => void
 }
 
+/**
+ * What is read lands here, from whatever connection: HTTP's parser is done with it before anything else is read, and keeps a copy of what
+ * it gives on. A buffer of its own for every read would be twice the garbage.
+ */
+const READ_BYTES = 64 * 1024
+
 /** The model API, over kept connections. */
 export class Upstream implements Disposable {
   readonly config: UpstreamConfig
@@ -27,7 +34,12 @@ export class Upstream implements Disposable {
     this.config = config
     const { baseUrl, socketPath } = config
     const secure = baseUrl.protocol === 'https:'
-    this.#agent = new (secure ? https : http).Agent({ keepAlive: true, maxFreeSockets: 64, scheduling: 'lifo' })
+    this.#agent = new (secure ? https : http).Agent({
+      keepAlive: true,
+      maxFreeSockets: 64,
+      scheduling: 'lifo',
+      ...readInto(Buffer.allocUnsafeSlow(READ_BYTES)),
+    })
     const credentials = [baseUrl.username, baseUrl.password].map(decodeURIComponent).join(':')
     this.#options = {
       agent: this.#agent,
@@ -90,6 +102,14 @@ export class Upstream implements Disposable {
   [Symbol.dispose](): void {
     this.#agent.destroy()
   }
+}
+
+/** Option of the connections that an agent makes. */
+function readInto(buffer: Buffer): object {
+  const callback = function (this: Socket, bytes: number): boolean {
+    return this.emit('data', buffer.subarray(0, bytes))
+  }
+  return { onread: { buffer, callback } }
 }
 
 class StaleConnection extends Error {}

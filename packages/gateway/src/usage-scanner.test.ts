@@ -76,6 +76,28 @@ test('byte by byte, with CRLF, and with the name after the data', () => {
   }
 })
 
+test('what has passed counts alike wherever it is split, to a token an event', () => {
+  const bytes = Buffer.from(answer)
+  const whole = scanAll([bytes]).scanner.passedTokens
+  for (let at = 0; at <= bytes.length; at++) {
+    const { passedTokens } = scanAll([bytes.subarray(0, at), bytes.subarray(at)]).scanner
+    expect(Math.abs(passedTokens - whole)).toBeLessThanOrEqual(2)
+  }
+  const crlf = scanAll([...Buffer.from(answer.replaceAll('\n', '\r\n'))].map((byte) => Buffer.from([byte]))).scanner
+  expect(Math.abs(crlf.passedTokens - whole)).toBeLessThanOrEqual(2)
+})
+
+test('content over the limit of a line counts whole', () => {
+  const text = 'x'.repeat(9 * 1024 * 1024)
+  const bytes = Buffer.from(textDelta(text) + textDelta('short'))
+  const chunks = Array.from({ length: Math.ceil(bytes.length / 65_536) }, (_, i) =>
+    bytes.subarray(i * 65_536, (i + 1) * 65_536),
+  )
+  const { scanner } = scanAll(chunks)
+  expect(scanner.unread).toBe(0)
+  expect(scanner.passedTokens).toBeGreaterThanOrEqual(text.length / 3)
+})
+
 test('an error event is an end', () => {
   const { scanner, passed } = scanAll([
     Buffer.from(messageStart('m', { input_tokens: 3 }) + sse('error', { error: {} })),

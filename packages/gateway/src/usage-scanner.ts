@@ -1,7 +1,7 @@
 import { noTokens } from '@berth/protocol/list-cost'
 import { z } from 'zod'
 
-/** A line longer than this is passed on but not read. */
+/** A line longer than this is passed on but not read. One that nobody reads is never kept, however long it is. */
 const MAX_LINE = 8 * 1024 * 1024
 
 const LF = 10
@@ -105,7 +105,10 @@ export class UsageScanner {
   #event: Name | 'other' | undefined
   #data: string | undefined
   #partial: Buffer[] = []
+  /** Of the line that is not yet whole: its bytes so far, the first of them and the last, and whether they are of no more use. */
   #partialBytes = 0
+  #first = 0
+  #last = 0
   #skipping = false
 
   /** True once message_start was read. */
@@ -141,24 +144,38 @@ export class UsageScanner {
   }
 
   #keep(chunk: Buffer, from: number): void {
-    if (this.#skipping || from === chunk.length) return
+    const [first, last] = [chunk[from], chunk.at(-1)]
+    if (first === undefined || last === undefined) return
+    if (this.#partialBytes === 0) {
+      this.#first = first
+      this.#skipping = this.#isCounted || (first !== LETTER_E && first !== LETTER_D && first !== CR)
+    }
+    this.#last = last
     this.#partialBytes += chunk.length - from
-    this.#skipping = this.#partialBytes > MAX_LINE
+    if (this.#partialBytes > MAX_LINE) this.#skipping = true
     if (this.#skipping) this.#partial = []
     else this.#partial.push(chunk.subarray(from))
   }
 
+  /** Is the line that is not yet whole the data of an event that is not looked into? */
+  get #isCounted(): boolean {
+    return this.#first === LETTER_D && this.#event === 'other'
+  }
+
   #endLine(chunk: Buffer, from: number, lf: number): void {
-    if (this.#skipping) this.#unreadable()
-    else if (this.#partialBytes === 0) this.#line(chunk, from, lf)
-    else {
-      const line = Buffer.concat([...this.#partial, chunk.subarray(from, lf)])
-      if (line.length > MAX_LINE) this.#unreadable()
-      else this.#line(line, 0, line.length)
-    }
+    if (this.#partialBytes === 0) return this.#line(chunk, from, lf)
+    const length = this.#partialBytes + lf - from
+    const last = lf > from ? chunk[lf - 1] : this.#last
+    if (this.#isCounted) this.#count(last === CR ? length - 1 : length)
+    else if (length > MAX_LINE) this.#unreadable()
+    else if (!this.#skipping) this.#line(Buffer.concat([...this.#partial, chunk.subarray(from, lf)]), 0, length)
     this.#partial = []
     this.#partialBytes = 0
     this.#skipping = false
+  }
+
+  #count(lineBytes: number): void {
+    this.passedTokens += tokensOf(lineBytes + EVENT_NAME_BYTES)
   }
 
   #unreadable(): void {
@@ -180,7 +197,7 @@ export class UsageScanner {
       this.#data = undefined
       if (this.#event === 'message_stop' || this.#event === 'error') this.end = this.#event
     } else if (bytes[from] === LETTER_D && this.#event === 'other') {
-      this.passedTokens += tokensOf(to - from + EVENT_NAME_BYTES)
+      this.#count(to - from)
     } else if (bytes[from] === LETTER_D) {
       const value = field(bytes.toString('utf8', from, to), 'data')
       if (value === undefined) return
@@ -204,6 +221,8 @@ export class UsageScanner {
 const EVENT_NAME_BYTES = 27
 const EVENT_BYTES = 116
 const BYTES_PER_TOKEN = 3
+/** No event that is passed over has a longer one. So short that a search costs more than to look at each byte. */
+const MAX_NAME_LINE = 32
 
 function tokensOf(eventBytes: number): number {
   return Math.max(1, Math.ceil((eventBytes - EVENT_BYTES) / BYTES_PER_TOKEN))
@@ -217,8 +236,9 @@ function afterOrdinaryEvent(chunk: Buffer, from: number): number | undefined {
   if (chunk[from] !== LETTER_E || chunk[from + 6] !== SPACE) return undefined
   const initial = chunk[from + 7]
   if (initial !== LETTER_C && initial !== LETTER_P) return undefined
-  const named = chunk.indexOf(LF, from)
-  if (named === -1 || chunk[named + 1] !== LETTER_D) return undefined
+  let named = from + 8
+  while (named < from + MAX_NAME_LINE && chunk[named] !== LF) named++
+  if (chunk[named] !== LF || chunk[named + 1] !== LETTER_D) return undefined
   const told = chunk.indexOf(LF, named + 1)
   return told !== -1 && chunk[told + 1] === LF ? told + 2 : undefined
 }
