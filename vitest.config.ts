@@ -3,11 +3,12 @@ import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './test/closing-line.ts'
 import { LongFirst } from './test/long-first.ts'
 
-/** They measure the memory of their own process, which is to be as it was at its start. */
-const measuring = [
-  'test/security/api-requests.test.ts',
-  'test/security/api-streams.test.ts',
-  'packages/gateway/src/admission.test.ts',
+/** It measures the memory of its own process, which is to be as it was at the start. */
+const measuring = 'packages/gateway/src/admission.test.ts'
+/** These only play clients, as most files of the packages do. */
+const clients = [
+  'test/security/api-{authorisation,browsers,foreign-ids,ports,texts}.test.ts',
+  'test/security/egress-*.test.ts',
 ]
 
 export default defineConfig({
@@ -24,15 +25,22 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     reporters: ['default', new ClosingLine((line) => process.stdout.write(line))],
     projects: [
-      { extends: true, test: { name: 'alone', include: measuring } },
       {
         extends: true,
         test: {
           name: 'together',
-          include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
-          exclude: measuring,
-          // One process for many files: nothing happens at import time, so there is nothing that one leaves to the next.
+          include: ['packages/!(sandbox)/src/**/*.test.ts', ...clients],
+          exclude: [measuring],
+          // One process for many files. Not for stories: Vitest would not clean up behind their Berth, which it knows from the first file only.
           isolate: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'alone',
+          include: ['packages/sandbox/src/**/*.test.ts', 'test/**/*.test.ts', measuring],
+          exclude: clients,
         },
       },
     ],
