@@ -1,8 +1,8 @@
 /** What a runner reported becomes durable: translated, appended, its progress noted, all in one transaction. */
 import { BerthError, type Report, type SessionUsage } from '@berth/protocol'
 import { parseSessionAgent } from '../domain/session.ts'
+import { sessionTools } from '../domain/session-tools.ts'
 import type { StopReason } from '@berth/protocol/api/event'
-import { toolsOf } from '../domain/toolset.ts'
 import { translate } from '../domain/turn/translate.ts'
 import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
@@ -81,7 +81,7 @@ function contextOf(log: SessionLog, { previews, usage }: CommitReportsArgs): Tur
   return {
     threadId: log.row.thread_id,
     agentName: agent.name,
-    tools: toolsOf(agent),
+    tools: sessionTools(agent, log.row),
     newEventId: () => newId('sevt'),
     previews,
     stopped: usage?.stopped ?? null,
