@@ -14,6 +14,9 @@ const pages = tree.filter(({ path }) => path.endsWith('.md'))
 
 const withoutBlocks = (text: string): string => text.replaceAll(/^```[\s\S]*?^```$/gm, '')
 
+/** What an agent's workspace has, by a name that is no file of ours. */
+const ofWorkspaces = /(?:^|\/)(?:CLAUDE|CLAUDE\.local|SKILL)\.md$/
+
 /** A file, or a folder that holds one. */
 const isThere = (path: string): boolean =>
   paths.has(path) || [...paths].some((known) => known.startsWith(`${path.replace(/\/$/, '')}/`))
@@ -33,7 +36,8 @@ describe.each(pages)('$path', ({ path, text }) => {
   it('names paths that are there', () => {
     const spans = [...withoutBlocks(text).matchAll(/`([^`\s]+)`/g)].map(([, span = '']) => span)
     const whole = spans.filter((span) => /^(?:packages|test|docs|script|bin|bench|\.ci)\/[\w./-]*$/.test(span))
-    const short = spans.filter((span) => /^[\w./-]+\.(?:ts|sql|sh|md)$/.test(span) && !whole.includes(span))
+    const files = spans.filter((span) => /^[\w./-]+\.(?:ts|sql|sh|md)$/.test(span) && !ofWorkspaces.test(span))
+    const short = files.filter((span) => !whole.includes(span))
     const missing = whole.filter((span) => !isThere(span))
     const unknown = short.filter((span) => !paths.has(span) && ![...paths].some((known) => known.endsWith(`/${span}`)))
     expect([...missing, ...unknown]).toEqual([])

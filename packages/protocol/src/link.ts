@@ -22,6 +22,8 @@ const progress = z.object({ session_id: z.string(), received: seq })
 export const permissionPolicy = z.enum(['always_allow', 'always_ask', 'deny'])
 export type LinkPermissionPolicy = z.infer<typeof permissionPolicy>
 
+const settingSource = z.enum(['project', 'local'])
+
 const mcpServer = {
   /** By which the model knows it, in `mcp__{name}__{tool}`: letters, digits, _ and -. */
   name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
@@ -79,6 +81,8 @@ export const sessionConfig = z.object({
    * The password is good for this socket alone, which only the runner can open.
    */
   egress: z.object({ socket: z.string(), credential: z.string() }).optional(),
+  /** Whose files in `cwd` configure the CLI, in the Agent SDK's words; absent: nobody's. Of settings, what weakens no policy. */
+  setting_sources: z.array(settingSource).optional(),
   /** Model requests in one turn; null: any number. */
   max_turns: z.int().min(1).nullable(),
   /** How often the CLI repeats a failed model request. */

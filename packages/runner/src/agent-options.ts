@@ -2,6 +2,7 @@ import type { CanUseTool, Options } from '@anthropic-ai/claude-agent-sdk'
 import type { SessionConfig } from '@berth/protocol/link'
 import type { Answers } from './answers.ts'
 import { cliEnvironment, LONGEST_TIMEOUT_MS } from './cli-environment.ts'
+import { mayRunCommands } from './allowed-settings.ts'
 import type { CustomResult } from './custom-tools.ts'
 import type { Gate } from './gate.ts'
 import type { RemoteServers } from './mcp/remote-servers.ts'
@@ -10,6 +11,8 @@ import type { RemoteServers } from './mcp/remote-servers.ts'
 const KEEP_TRANSCRIPTS_DAYS = 36_500
 const settings = { cleanupPeriodDays: KEEP_TRANSCRIPTS_DAYS }
 type Servers = NonNullable<Options['mcpServers']>
+/** Of the CLI's, those that it offers without its bundled skills, too. */
+const OWN_SKILLS = ['doctor', 'plugin-authoring']
 /** A socket that nobody listens on. */
 const NO_MODEL = '/nowhere/model.sock'
 
@@ -18,13 +21,16 @@ export interface AgentParts {
   readonly remotes: RemoteServers | undefined
   readonly gate: Gate
   readonly results: Answers<CustomResult>
+  /** Where the CLI finds its project's settings; undefined: it has none. */
+  readonly projectRoot: string | undefined
 }
 
 /** What the Agent SDK is told for a session, everything but how its process is spawned. */
-export async function agentOptions({ config, remotes, gate, results }: AgentParts): Promise<Options> {
+export async function agentOptions({ config, remotes, gate, results, projectRoot }: AgentParts): Promise<Options> {
   const custom = await customTools(config, results)
   return {
     ...commonOptions(config),
+    ...(projectRoot === undefined ? {} : projectOptions(config, projectRoot)),
     mcpServers: { ...custom, ...remotes?.offer(), ...stdioServers(config) },
     ...permissions(gate),
     includePartialMessages: true,
@@ -64,12 +70,27 @@ function commonOptions(config: SessionConfig): Options {
     ],
     mcpServersDelivery: 'initialize',
     strictMcpConfig: true,
-    // Nothing in the workspace configures the agent, and a message is text: no slash commands, no `@file`.
+    // Unless it is said, nothing in the workspace configures the agent, and a message is text: no slash commands, no `@file`.
     settingSources: [],
     settings,
     verbatimPrompts: true,
     // Otherwise an interrupt ends background tasks too.
     perTaskStopAffordance: true,
+  }
+}
+
+/**
+ * For a workspace that may configure its agent. The CLI reads settings where only the runner writes; of the texts that it reads in the workspace,
+ * the hooks and commands of skills are left, which would pass no gate.
+ */
+function projectOptions(config: SessionConfig, projectConfigRoot: string): Options {
+  const isFree = mayRunCommands(config)
+  const skillOverrides = Object.fromEntries(OWN_SKILLS.map((name) => [name, 'off' as const]))
+  return {
+    settingSources: config.setting_sources ?? [],
+    projectConfigRoot,
+    settings: { ...settings, disableBundledSkills: true, skillOverrides, disableSkillShellExecution: !isFree },
+    ...(isFree ? {} : { managedSettings: { allowManagedHooksOnly: true } }),
   }
 }
 

@@ -11,6 +11,7 @@ import type { CustomResult } from './custom-tools.ts'
 import type { Gate } from './gate.ts'
 import { InputStream } from './input-stream.ts'
 import type { RemoteServers } from './mcp/remote-servers.ts'
+import { ProjectConfig } from './project-config.ts'
 import { watchForStop } from './stop-watch.ts'
 
 /** After the CLI's exit its last messages are read for this long at most: something else may hold its output open. */
@@ -49,6 +50,7 @@ export class CliRun {
   readonly #inputs: InputStream<SDKUserMessage>
   /** Aborted when messages need not wait for room any more: what is still to come is little. */
   readonly #draining: AbortController
+  readonly #project: ProjectConfig
   readonly #watch: Disposable
   #ending = false
   #started = false
@@ -60,6 +62,7 @@ export class CliRun {
     this.#query = life.query
     this.#inputs = life.inputs
     this.#draining = life.draining
+    this.#project = life.project
     this.#watch = watchForStop({
       pid: this.#process.pid,
       isFrozen: options.isFrozen,
@@ -72,7 +75,9 @@ export class CliRun {
   /** Starts it. Rejects when the SDK will not have the options; a CLI that cannot run shows as an exit. */
   static async start(options: CliRunOptions): Promise<CliRun> {
     const { config, launch, room } = options
-    const agent = await agentOptions(options)
+    using making = new DisposableStack()
+    const project = making.use(new ProjectConfig(config, launch.sameUid))
+    const agent = await agentOptions({ ...options, projectRoot: project.root })
     const draining = new AbortController()
     const inputs = new InputStream<SDKUserMessage>()
     const spawned: CliProcess[] = []
@@ -90,11 +95,17 @@ export class CliRun {
     })
     const [process] = spawned
     if (process === undefined) throw new Error('the Agent SDK did not start the CLI')
-    return new CliRun(options, { process, query: running, inputs, draining })
+    making.move()
+    return new CliRun(options, { process, query: running, inputs, draining, project })
   }
 
   get pid(): number {
     return this.#process.pid
+  }
+
+  /** Is it configured by files that have changed since? */
+  get isOutdated(): boolean {
+    return this.#project.isOutdated
   }
 
   input(message: SDKUserMessage): void {
@@ -149,6 +160,7 @@ export class CliRun {
     await Promise.race([messages, sleep(DRAIN_MS, undefined, { ref: false })])
     const { code, signal } = await this.#process.exited
     this.#watch[Symbol.dispose]()
+    this.#project[Symbol.dispose]()
     clearTimeout(this.#deadline)
     return { reason, exit_code: code, signal, detail: this.#process.detail || failure }
   }
@@ -171,4 +183,5 @@ interface Life {
   readonly query: Query
   readonly inputs: InputStream<SDKUserMessage>
   readonly draining: AbortController
+  readonly project: ProjectConfig
 }

@@ -144,27 +144,35 @@ test('an interrupt releases a call whose commit does not come', async () => {
   expect(made(session, 'made')).toBe(false)
 })
 
-test("a subagent's calls pass the gate too", async () => {
+test("a subagent's calls pass the gate too, and one that nobody could answer is refused", async () => {
   await using sandbox = await TestSandbox.start(bundle)
   const session = sandbox.session({
     tools: [
       { name: 'Agent', policy: 'always_allow' },
-      { name: 'Bash', policy: 'always_ask' },
+      { name: 'Bash', policy: 'always_allow' },
+      { name: 'Write', policy: 'always_ask' },
     ],
   })
+  sandbox.peer.commits = (report, id) => id !== session.id || report.type !== 'tool_call' || report.name !== 'Bash'
   session.open()
-  const prompt = '::tool Bash {\\"command\\":\\"touch made\\"}\\n::next\\n::text done'
-  session.say(
-    `::tool Agent {"description":"d","prompt":"${prompt}","subagent_type":"general-purpose","run_in_background":false}`,
-    '::next',
-    '::text ok',
-  )
+  const asked = JSON.stringify({ file_path: join(session.config.cwd, 'asked'), content: 'x' })
+  const script = [`::tool Write ${asked}`, '::next', touch('made'), '::next', '::text done']
+  const task = {
+    description: 'd',
+    prompt: script.join('\n'),
+    subagent_type: 'general-purpose',
+    run_in_background: false,
+  }
+  session.say(`::tool Agent ${JSON.stringify(task)}`, '::next', '::text ok')
   const call = await session.report('tool_call', 1, ({ name }) => name === 'Bash')
   expect(call.agent_id).toEqual(expect.any(String))
+  expect(session.all('tool_call').map(({ name }) => name)).toEqual(['Agent', 'Bash'])
   await sandbox.meanwhile()
   expect(made(session, 'made')).toBe(false)
-  session.send({ type: 'verdict', tool_use_id: call.tool_use_id, behavior: 'allow', message: null })
+  sandbox.peer.commits = () => true
+  sandbox.peer.commit(session.id)
   await session.idle()
   expect(made(session, 'made')).toBe(true)
+  expect(made(session, 'asked')).toBe(false)
   expect(session.all('model_request').filter(({ phase }) => phase === 'start')).toHaveLength(2)
 })

@@ -67,6 +67,8 @@ export class Gate {
     await this.#options.taken(signal)
     signal.throwIfAborted()
     if (this.#options.isStopping()) return { behavior: 'deny', message: INTERRUPTED }
+    // The session shows no calls of subagents, so that nobody could answer.
+    if (policy === 'always_ask' && input.agent_id !== undefined) return { behavior: 'deny', message: UNASKED }
     const seq = this.#options.report({
       type: 'tool_call',
       tool_use_id: input.tool_use_id,
@@ -93,6 +95,8 @@ export class Gate {
 
 /** What the model reads in place of the result of a call that an interrupt kept from starting. */
 export const INTERRUPTED = 'The turn was interrupted before this call was answered. It was not carried out.'
+
+const UNASKED = 'This tool needs an approval, for which a subagent cannot ask. Let the main agent call it.'
 
 function decision({ behavior, message }: Verdict): SyncHookJSONOutput {
   const permissionDecisionReason = message ?? (behavior === 'deny' ? 'The user has denied this call.' : undefined)

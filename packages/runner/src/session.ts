@@ -200,7 +200,7 @@ export class Session implements AsyncDisposable {
   async #bringUp(): Promise<void> {
     const config = this.#config
     if (config === undefined) throw new Error('the session has not been opened')
-    if (this.#run !== undefined && this.#outdated && !this.#inTurn) {
+    if (this.#run !== undefined && !this.#inTurn && (this.#outdated || this.#run.isOutdated)) {
       const old = this.#run
       this.#run = undefined
       await old.end()

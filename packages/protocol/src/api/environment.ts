@@ -52,6 +52,11 @@ export type Resources = z.infer<typeof resources>
 
 export const defaultResources: Resources = { cpus: 1, memory_mib: 1024, disk_mib: 5120, pids: 512, files: 4096 }
 
+/** Whose files in the workspace may configure agents, in the words of the Agent SDK. */
+export const settingSources = ['project', 'local'] as const
+const settingSource = z.enum(settingSources)
+export type SettingSource = z.infer<typeof settingSource>
+
 /** Ours: what the profile cannot say. `null` restores a default. */
 const berthParams = z.strictObject({
   /** Which driver makes the sandboxes; default: the server's. */
@@ -75,6 +80,11 @@ const berthParams = z.strictObject({
   on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']).nullish(),
   lifecycle: lifecycleParams.nullish(),
   warm_pool: warmPoolParams.nullish(),
+  /** Default: none, and no file of a sandbox configures an agent. The list replaces the one before. */
+  setting_sources: z
+    .array(z.enum([...settingSources, 'user']))
+    .max(3)
+    .nullish(),
 })
 export type BerthEnvironmentParams = z.infer<typeof berthParams>
 
@@ -148,6 +158,7 @@ export const environmentConfig = z
       on_interrupted_turn: z.enum(['continue', 'rerun', 'stop']),
       lifecycle,
       warm_pool: warmPool,
+      setting_sources: z.array(settingSource),
     }),
   })
   .meta({ id: 'EnvironmentConfig' })

@@ -18,6 +18,7 @@ import { acceptLifecycle, defaultLifecycle } from './lifecycle.ts'
 import { patchMetadata } from './metadata.ts'
 import { acceptNetworking, nowhere } from './networking.ts'
 import { invalid, unsupported } from './refusal.ts'
+import { acceptSettingSources } from './setting-sources.ts'
 import { noWarmPool } from './warm-pool.ts'
 
 const environmentBody = environment.pick({ name: true, description: true, config: true, metadata: true })
@@ -63,6 +64,7 @@ const defaultConfig: EnvironmentConfig = {
     on_interrupted_turn: 'continue',
     lifecycle: defaultLifecycle,
     warm_pool: noWarmPool,
+    setting_sources: [],
   },
 }
 
@@ -114,6 +116,7 @@ type Berth = EnvironmentConfig['berth']
 
 function acceptBerth(params: BerthEnvironmentParams, current: Berth): Berth {
   const { resources } = params
+  const warm_pool = params.warm_pool === null ? noWarmPool : acceptWarmPool(params.warm_pool ?? {}, current.warm_pool)
   return {
     driver: params.driver === undefined ? current.driver : params.driver,
     image: params.image === undefined ? current.image : params.image,
@@ -124,7 +127,8 @@ function acceptBerth(params: BerthEnvironmentParams, current: Berth): Berth {
       params.lifecycle === null
         ? defaultLifecycle
         : acceptLifecycle(params.lifecycle ?? {}, current.lifecycle, 'config.berth.lifecycle'),
-    warm_pool: params.warm_pool === null ? noWarmPool : acceptWarmPool(params.warm_pool ?? {}, current.warm_pool),
+    warm_pool,
+    setting_sources: acceptSettingSources(params.setting_sources, current.setting_sources, warm_pool),
   }
 }
 

@@ -28,7 +28,7 @@ export const cliToolNames = {
 
 export interface ResolvedTool {
   readonly cliName: string
-  readonly wireName: SandboxToolName
+  readonly wireName: SandboxToolName | 'Skill'
   readonly policy: 'always_allow' | 'always_ask' | 'deny'
 }
 
@@ -41,7 +41,10 @@ export interface AgentTools extends ResolvedTools {
   readonly mcpServers: readonly ResolvedServer[]
 }
 
-/** All that a session may use. */
+/** Puts a text of the workspace before the model, and runs nothing. */
+export const skillTool: ResolvedTool = { cliName: 'Skill', wireName: 'Skill', policy: 'always_allow' }
+
+/** All that an agent says its sessions may use. */
 export function toolsOf(agent: Tooled): AgentTools {
   return { ...resolveTools(agent.tools), mcpServers: resolveServers(agent) }
 }

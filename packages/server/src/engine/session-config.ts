@@ -6,7 +6,7 @@ import { parseSessionAgent } from '../domain/session.ts'
 import { dirsOf } from '../domain/session-dirs.ts'
 import { inside, type SandboxLimits } from '@berth/sandbox'
 import { toLinkServer } from '../domain/mcp-servers.ts'
-import { toolsOf } from '../domain/toolset.ts'
+import { sessionTools } from '../domain/session-tools.ts'
 import type { SessionRow } from '../store/session-log.ts'
 
 const MIB = 1024 * 1024
@@ -21,8 +21,9 @@ export function toSessionConfig(
   variables: Readonly<Record<string, string>> = {},
 ): Omit<SessionConfig, 'sdk_session_id' | 'resume'> {
   const agent = parseSessionAgent(row.agent)
+  const { berth } = environmentOf(row)
   const { home, cwd, outputs, own } = dirsOf(row)
-  const { tools, customTools, mcpServers } = toolsOf(agent)
+  const { tools, customTools, mcpServers } = sessionTools(agent, row)
   return {
     uid: row.uid,
     cwd,
@@ -41,8 +42,9 @@ export function toSessionConfig(
     ...(mcpServers.some(({ place }) => place.type === 'remote') ? { mcp_socket: mcpSocket(inside.run, row.uid) } : {}),
     model_socket: modelSocket(inside.run, row.uid),
     egress: { socket: egressSocket(inside.run, row.uid), credential: egressCredential(nonce, row.uid) },
+    ...(berth.setting_sources.length === 0 ? {} : { setting_sources: berth.setting_sources }),
     max_turns: agent.berth.limits.max_turns,
-    max_retries: environmentOf(row).berth.model_retries,
+    max_retries: berth.model_retries,
     env: { ...variables, BERTH_OUTPUTS: outputs },
   }
 }

@@ -31,6 +31,7 @@ const config = {
       background: { type: 'kill_after', seconds: 3600 },
     },
     warm_pool: { size: 0, agent: null },
+    setting_sources: [],
   },
 }
 
@@ -109,6 +110,32 @@ test('an update keeps what it does not name, at every level', async () => {
   })
   const cleared = await post(path, { description: null, config: null })
   expect(cleared.body).toMatchObject({ description: null, config: updated.body['config'] })
+})
+
+test('sources of settings are named, replaced as a list, and refused where they could not be what they say', async () => {
+  const berth = (setting_sources: unknown, more: object = {}) => ({
+    config: { type: 'cloud', berth: { setting_sources, ...more } },
+  })
+  const made = await post('/v1/environments', { name: 'e', ...berth(['local', 'project']) })
+  expect(made.body['config']).toMatchObject({ berth: { setting_sources: ['project', 'local'] } })
+  const path = `/v1/environments/${String(made.body['id'])}`
+  const sourcesAfter = async (body: object) => (await post(path, body)).body['config']
+  expect(await sourcesAfter({ description: 'd' })).toMatchObject({ berth: { setting_sources: ['project', 'local'] } })
+  expect(await sourcesAfter(berth(['project']))).toMatchObject({ berth: { setting_sources: ['project'] } })
+
+  const { id: agent } = await client.beta.agents.create({ name: 'A', model: 'm' })
+  const refused = [
+    [400, berth(['managed']), /setting_sources.*project.*local/],
+    [400, berth('project'), /setting_sources/],
+    [400, berth(['local', 'local']), /setting_sources: names a source twice/],
+    [501, berth(['user']), /setting_sources: user is not offered/],
+    [400, berth(undefined, { warm_pool: { size: 1, agent } }), /setting_sources: cannot be combined with warm_pool/],
+  ] as const
+  for (const [status, body, message] of refused) {
+    const answer = await post(path, body)
+    expect([answer.status, JSON.stringify(answer.body)]).toEqual([status, expect.stringMatching(message)])
+  }
+  expect(await sourcesAfter(berth(null))).toMatchObject({ berth: { setting_sources: [] } })
 })
 
 test('archived environments are read only, with the error class that the client has for it', async () => {

@@ -2,8 +2,8 @@
 import { BerthError, type Report, type SessionUsage } from '@berth/protocol'
 import { toLinkServer } from '../domain/mcp-servers.ts'
 import { parseSessionAgent } from '../domain/session.ts'
+import { sessionTools } from '../domain/session-tools.ts'
 import type { StopReason } from '@berth/protocol/api/event'
-import { toolsOf } from '../domain/toolset.ts'
 import { translate } from '../domain/turn/translate.ts'
 import type { TurnContext } from '../domain/turn/turn-log.ts'
 import { freshTurn, isBlocked, pendingEventIds, type TurnState } from '../domain/turn/turn-state.ts'
@@ -84,7 +84,7 @@ function contextOf(log: SessionLog, { previews, usage }: CommitReportsArgs): Tur
   return {
     threadId: log.row.thread_id,
     agentName: agent.name,
-    tools: toolsOf(agent),
+    tools: sessionTools(agent, log.row),
     newEventId: () => newId('sevt'),
     previews,
     stopped: usage?.stopped ?? null,

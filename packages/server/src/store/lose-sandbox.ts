@@ -1,7 +1,7 @@
 /** What becomes of the sessions whose sandbox is gone. */
 import { parseSessionAgent } from '../domain/session.ts'
+import { sessionTools } from '../domain/session-tools.ts'
 import { newId } from '../domain/ids.ts'
-import { toolsOf } from '../domain/toolset.ts'
 import { cutTurn, lossOf } from '../domain/turn/translate.ts'
 import { TurnLog } from '../domain/turn/turn-log.ts'
 import { findFilesState } from './files-state.ts'
@@ -53,7 +53,7 @@ async function tellLoss(db: Db, log: SessionLog, args: LoseSandboxArgs): Promise
   const context = {
     threadId: log.row.thread_id,
     agentName: agent.name,
-    tools: toolsOf(agent),
+    tools: sessionTools(agent, log.row),
     newEventId: () => newId('sevt'),
     previews: {},
     stopped: null,
