@@ -280,9 +280,9 @@ test('while the gateway is down nothing leaves, and afterwards the policy is the
       (await decisions()).data.some(({ id: one, decision }) => one > last && decision === 'allow'),
     )
   }
-  await throughAgain()
+  await getsThrough('before')
   await berth.traces.replaceGateway()
-  await throughAgain()
+  await getsThrough('again')
   await sandbox.make('/workspace/over')
   const codes = (await turn).trim().split(' ')
   expect(codes).toContain('200')
