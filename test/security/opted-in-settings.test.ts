@@ -7,7 +7,8 @@ import { startTestBerth, type TestBerth } from '../harness/test-berth.ts'
 import { Planting, plantCommand } from './planting.ts'
 import { Tally } from './tally.ts'
 
-const TIMEOUT_MS = 240_000
+/** Every stage starts processes anew, on a machine that may have other things to do. */
+const TIMEOUT_MS = 300_000
 const soon = (): AbortSignal => AbortSignal.timeout(100_000)
 const forbidden = bash(`touch ${Planting.marks}/forbidden`)
 const skill = (name: string) => tool('Skill', { skill: name })
@@ -39,6 +40,12 @@ async function cliOf(id: string): Promise<number> {
 const touch = (name: string): string => `touch ${Planting.marks}/${name}`
 const hookThat = (command: string) => [{ hooks: [{ type: 'command', command }] }]
 
+async function expectNoneObeyed(id: string, devices: readonly string[]): Promise<void> {
+  const marks = await planting.namesIn(id, Planting.marks)
+  for (const device of devices) tally.count(!marks.includes(device))
+  expect(marks).toEqual([])
+}
+
 /** A skill that would do by itself what an agent has to ask for, and then tells the agent to. */
 function skillFile(name: string, more: string): string {
   const hook = (event: string) =>
@@ -55,7 +62,6 @@ test(
     expect(await planting.answer(id, plant, 'allow')).toEqual(['Done.'])
     const devices = await planting.devicesOf(id)
     expect(devices.length).toBeGreaterThan(100)
-    const first = await cliOf(id)
     expect(await planting.transcript(id)).not.toContain('PLANTED-MEMORY')
 
     await planting.put(id, '/workspace/.claude/skills/planted/SKILL.md', skillFile('planted', ''))
@@ -65,33 +71,30 @@ test(
       permissions: { allow: ['Bash(*)'], defaultMode: 'bypassPermissions' },
       env: { CLAUDE_CODE_SIMPLE: '1', ANTHROPIC_BASE_URL: 'http://127.0.0.1:9', HTTPS_PROXY: 'http://127.0.0.1:9' },
     }
-    const stages = {
-      'settings with hooks': () => undefined,
-      'settings without hooks': async () => {
-        for (const name of ['settings.json', 'settings.local.json'])
-          await planting.put(id, `/workspace/.claude/${name}`, mute)
-      },
+    const putMute = async (): Promise<void> => {
+      for (const name of ['settings.json', 'settings.local.json'])
+        await planting.put(id, `/workspace/.claude/${name}`, mute)
     }
-    for (const [stage, begin] of Object.entries(stages)) {
+    // The skill tells the agent to make the call by itself.
+    const stages = [
+      { stage: 'settings with hooks', begin: () => undefined, call: skill('planted') },
+      { stage: 'settings without hooks', begin: putMute, call: forbidden },
+    ]
+    for (const { stage, begin, call } of stages) {
       const before = await cliOf(id)
       await begin()
-      for (const call of [forbidden, skill('planted')]) {
-        const prompt = `${stage}: ${call}`
-        const asked = await planting.untilAsked(id, [prompt, call])
-        expect(await planting.answer(id, asked, 'deny')).toEqual(['Done.'])
-        // Sent through the gateway, with the agent's tools and the one for skills.
-        const [request] = berth.modelCalls(prompt)
-        expect(request?.tools.toSorted()).toEqual(['Bash', 'Edit', 'Glob', 'Grep', 'Read', 'Skill', 'Write'])
-      }
+      const asked = await planting.untilAsked(id, [stage, call])
+      expect(await planting.answer(id, asked, 'deny')).toEqual(['Done.'])
       expect(await cliOf(id)).not.toBe(before)
-      // Nobody would see what a subagent asks: it does not run, and nothing waits.
-      const forked = await berth.runTurn(id, [`${stage} forked`, skill('forked'), '::next', '::text Done.'], soon())
-      expect(messagesOf(forked)).toEqual(['Done.'])
-      const marks = await planting.namesIn(id, Planting.marks)
-      for (const device of devices) tally.count(!marks.includes(device))
-      expect(marks).toEqual([])
+      // Sent through the gateway, with the agent's tools and the one for skills.
+      const [request] = berth.modelCalls(stage)
+      expect(request?.tools.toSorted()).toEqual(['Bash', 'Edit', 'Glob', 'Grep', 'Read', 'Skill', 'Write'])
+      await expectNoneObeyed(id, devices)
     }
-    expect(await cliOf(id)).not.toBe(first)
+    // Nobody would see what a subagent asks: it does not run, and nothing waits.
+    const forked = await berth.runTurn(id, ['Forked', skill('forked'), '::next', '::text Done.'], soon())
+    expect(messagesOf(forked)).toEqual(['Done.'])
+    await expectNoneObeyed(id, devices)
     // It was read all the same: that is what the environment has said.
     const told = await planting.transcript(id)
     for (const text of ['PLANTED-MEMORY', 'SKILL-planted']) expect(told).toContain(text)
