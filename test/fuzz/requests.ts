@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { addressRule } from '@berth/gateway/egress/addresses'
 import { Audit } from '@berth/gateway/egress/audit'
+import { Traffic } from '@berth/gateway/egress/traffic'
 import { openTrust, type Trust } from '@berth/gateway/egress/dial-tls'
 import { EgressListener } from '@berth/gateway/egress/listener'
 import { CertificateAuthority } from '@berth/gateway/tls/certificate-authority'
@@ -150,11 +151,12 @@ export async function openRequestFuzz(): Promise<RequestFuzz> {
   // The trap can be dialled: that nobody comes is for the rule to see to.
   const mayDial = addressRule({ opened: [ownLoopback(1), ownLoopback(66)], own: () => [] })
   const logger = pino({ level: 'silent' })
+  const traffic = opened.use(new Traffic({ record: audit, limit: undefined, logger }))
   const now = (): Date => new Date()
   const vaults = await Vaults.open({ directory: join(dir, 'vaults'), sealing: undefined, logger })
   const authority = await CertificateAuthority.open({ directory: join(dir, 'ca'), now })
   const trust = (): Trust => openTrust(undefined)
-  const parts = { audit, vaults, authority, trust, logger, now, resolver: { resolve }, mayDial }
+  const parts = { audit, traffic, vaults, authority, trust, logger, now, resolver: { resolve }, mayDial }
   const path = join(dir, 'e.sock')
   const policy = { type: 'limited' as const, hosts: patterns }
   const whose = { workspace_id: 'ws', vaults: [] }

@@ -38,7 +38,10 @@ test('a password is not good in the address, nor once another one has taken its 
       ),
   )
   await world.allRefused([...stale, ...close])
-  const records = await world.gateway.egress('sesn_a', { before: undefined, limit: stale.length + close.length })
+  const { decisions: records } = await world.gateway.egress('sesn_a', {
+    before: undefined,
+    limit: stale.length + close.length,
+  })
   world.count(records.every(({ decision, reason }) => decision === 'deny' && reason === 'credential'))
   expect(records.map(({ reason }) => reason)).toEqual(Array(stale.length + close.length).fill('credential'))
 })
@@ -90,7 +93,7 @@ test('a session that opens all it can has its limit, and takes nothing from anot
 
 test('all of it is on record', async () => {
   await world.allRefused(Array.from({ length: 1_000 }, (_, n) => get(`n${n}.evil.test`)))
-  const decisions = await world.gateway.egress('sesn_a', { before: undefined, limit: 1000 })
+  const { decisions } = await world.gateway.egress('sesn_a', { before: undefined, limit: 1000 })
   expect(decisions).toHaveLength(1000)
   expect(decisions.filter(({ decision, reason }) => (decision === 'allow') !== (reason === 'allowed'))).toEqual([])
 })

@@ -65,6 +65,7 @@ function upstreamOf(config: Config): Record<string, string> {
     [settings.egressDns.env]: config.egressDns.join(',') || undefined,
     [settings.egressNetworks.env]: config.egressNetworks.join(',') || undefined,
     [settings.egressCaFile.env]: config.egressCaFile,
+    [settings.egressUploadLimit.env]: String(config.egressUploadLimit),
   }
   return Object.fromEntries(
     Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),

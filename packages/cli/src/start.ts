@@ -154,8 +154,11 @@ async function scriptedUpstream(
     BERTH_UPSTREAM_SOCKET: path,
   }
   // Which model answers says nothing about the ways out.
-  const { egressDns, egressNetworks, egressCaFile } = settings
-  const egress = [egressDns, egressNetworks, egressCaFile].map(({ env }) => [env, upstream[env] ?? ''])
+  const { egressDns, egressNetworks, egressCaFile, egressUploadLimit } = settings
+  const egress = [egressDns, egressNetworks, egressCaFile, egressUploadLimit].map(({ env }) => [
+    env,
+    upstream[env] ?? '',
+  ])
   return { ...model, ...Object.fromEntries(egress) }
 }
 

@@ -16,6 +16,7 @@ import { type CredentialValidation, gatewayVault, type GatewayVaults } from '@be
 import { z } from 'zod'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './egress/audit.ts'
+import type { Traffic } from './egress/traffic.ts'
 import type { Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { validateCredential, type ValidationParts } from './mcp/validate.ts'
@@ -30,6 +31,7 @@ export interface ControlParts {
   readonly ledger: Ledger
   readonly accounts: Accounts
   readonly audit: Audit
+  readonly traffic: Traffic
   readonly vaults: Vaults
   readonly authority: CertificateAuthority
   readonly validation: ValidationParts
@@ -124,7 +126,7 @@ async function dispatch(parts: ControlParts, request: IncomingMessage): Promise<
     return { status: 200, body: await parts.ledger.groups(await readBody(request, usageQuestion.strict())) }
   }
   const decisions = /^GET \/sessions\/([^/?]+)\/egress\?(.*)$/.exec(call)
-  if (decisions !== null) return { status: 200, body: await listDecisions(parts.audit, decisions) }
+  if (decisions !== null) return { status: 200, body: await listDecisions(parts, decisions) }
   const [, vaultsQuery] = /^GET \/vaults\?(.*)$/.exec(call) ?? []
   if (vaultsQuery !== undefined) return { status: 200, body: listVaults(parts.vaults, vaultsQuery) }
   const [, change, vaultId] = /^(PUT|DELETE) \/vaults\/([^/?]+)$/.exec(call) ?? []
@@ -161,11 +163,15 @@ const egressQuery = z.strictObject({
   before: z.coerce.number().int().min(1).optional(),
 })
 
-async function listDecisions(audit: Audit, [, id = '', query]: RegExpExecArray): Promise<EgressDecisions> {
+async function listDecisions(
+  { audit, traffic }: ControlParts,
+  [, id = '', query]: RegExpExecArray,
+): Promise<EgressDecisions> {
   checkId(id)
   const page = egressQuery.safeParse(Object.fromEntries(new URLSearchParams(query)))
   if (!page.success) throw new BerthError('invalid_request', z.prettifyError(page.error))
-  return { session_id: id, decisions: await audit.list({ session_id: id, ...page.data }) }
+  const decisions = await audit.list({ session_id: id, ...page.data })
+  return { session_id: id, decisions, ...(await traffic.total(id)) }
 }
 
 async function validate(

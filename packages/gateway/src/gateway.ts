@@ -9,6 +9,7 @@ import { scrubber } from './config.ts'
 import { Control } from './control.ts'
 import { Audit } from './egress/audit.ts'
 import { egressParts } from './egress/config.ts'
+import { Traffic } from './egress/traffic.ts'
 import { fingerprint, type FixedConfig } from './fixed-config.ts'
 import { Ledger } from './ledger.ts'
 import { lockState } from './lock.ts'
@@ -70,7 +71,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const authority = await CertificateAuthority.open({ directory: join(state, 'ca'), now })
   const [ledger, audit] = await Promise.all([ledgerOpening, auditOpening])
   const accounts = new Accounts({ ledger, metering, now })
-  const egress = egressParts(options.egress, { audit, vaults, authority, logger, now })
+  const traffic = parts.use(new Traffic({ record: audit, limit: options.egress.uploadLimit, logger }))
+  const egress = egressParts(options.egress, { audit, traffic, vaults, authority, logger, now })
   const bodies = new BodyBudget(BODY_BYTES)
   const mcp = await openMcp(egress, { directory: join(state, 'oauth'), sealing, vaults, bodies })
   parts.use(mcp.tokens)
@@ -96,7 +98,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const health = (): GatewayHealth => healthOf(options, routes.size)
   const validation = { tokens: mcp.tokens, reach: mcp, version: options.version }
   const shutdown = (): void => ended.resolve(undefined)
-  const asked = { routes, ledger, accounts, audit, vaults, authority, validation, logger, health, shutdown }
+  const asked = { routes, ledger, accounts, audit, traffic, vaults, authority, validation, logger, health, shutdown }
   parts.use(await Control.open(asked, control))
   const owned = parts.move()
   return { control, ended: ended.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() }

@@ -98,6 +98,7 @@ export class Routes {
       this.#listeners.delete(id)
       await listener?.[Symbol.asyncDispose]()
       await this.#parts.session.accounts.forget(id)
+      await this.#parts.session.egress.traffic.forget(id)
       this.#parts.changed(this.size)
     })
   }

@@ -46,7 +46,7 @@ export const errorCodes = {
     status: 429,
     type: 'rate_limit_error',
     retryable: true,
-    meaning: 'Too many requests; `retry-after` says when to come back.',
+    meaning: 'Too many API keys from one address that were not good; `retry-after` says when to come back.',
   },
   internal: {
     status: 500,
@@ -78,6 +78,17 @@ export type ErrorCode = keyof typeof errorCodes
 
 const brand = Symbol.for('berth.error')
 
+interface BerthErrorOptions {
+  readonly details?: Record<string, unknown>
+  readonly retryAfterMs?: number
+  readonly cause?: unknown
+}
+
+/** `retry-after` of an answer: whole seconds. */
+export function retryAfterOf({ retryAfterMs }: BerthError): string | undefined {
+  return retryAfterMs === undefined ? undefined : String(Math.max(1, Math.ceil(retryAfterMs / 1000)))
+}
+
 /** What every part throws for a caller to see. Anything else is `internal`: logged in full, hidden from the caller. */
 export class BerthError extends Error {
   override readonly name = 'BerthError'
@@ -85,11 +96,14 @@ export class BerthError extends Error {
   readonly code: ErrorCode
   /** `details` of the wire envelope, for example `{ error_code: 'environment_archived' }`. */
   readonly details: Readonly<Record<string, unknown>> | undefined
+  /** Whoever tries again sooner tries in vain. */
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, message: string, options: { details?: Record<string, unknown>; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, message: string, options: BerthErrorOptions = {}) {
     super(message, { cause: options.cause })
     this.code = code
     this.details = options.details
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

@@ -7,7 +7,7 @@ import {
   type Authority,
   budgetChange,
   egressDecisions,
-  type EgressDecision,
+  type EgressDecisions,
   type GatewayHealth,
   gatewayHealth,
   routedSessions,
@@ -45,8 +45,8 @@ export interface GatewayClient {
   setBudget(sessionId: string, budget: SessionBudget | null, signal?: AbortSignal): Promise<void>
   usage(sessionId: string, signal?: AbortSignal): Promise<SessionUsage>
   sumUsage(question: UsageQuestion, signal?: AbortSignal): Promise<UsageGroups>
-  /** What was decided about its way out, newest first: at most `limit` (1000) of those before the decision `before`. */
-  egress(sessionId: string, page: EgressPage, signal?: AbortSignal): Promise<EgressDecision[]>
+  /** What was decided about its way out, newest first: at most `limit` (1000) of those before the decision `before`; and how much went by it. */
+  egress(sessionId: string, page: EgressPage, signal?: AbortSignal): Promise<EgressDecisions>
   /** Holds for the next request of every session that has the vault. */
   putVault(vaultId: string, vault: GatewayVault, signal?: AbortSignal): Promise<void>
   removeVault(vaultId: string, signal?: AbortSignal): Promise<void>
@@ -98,7 +98,7 @@ export function openGatewayClient(controlSocket: string): GatewayClient {
         ...(before === undefined ? {} : { before: String(before) }),
       })
       const path = `${session(id)}/egress?${query.toString()}`
-      return egressDecisions.parse(await call('GET', path, { signal })).decisions
+      return egressDecisions.parse(await call('GET', path, { signal }))
     },
     putVault: async (id, vault, signal) =>
       void (await call('PUT', `/vaults/${encodeURIComponent(id)}`, { body: gatewayVault.parse(vault), signal })),

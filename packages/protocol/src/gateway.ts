@@ -8,7 +8,7 @@
  *   PUT    /sessions/{id}/budget       BudgetChange → 204   `not_found` where the session has no socket; idempotent
  *   GET    /sessions/{id}/usage        → SessionUsage       zeros for a session it never saw
  *   POST   /usage                      UsageQuestion → UsageGroups   sums over the ledger
- *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none for a session it never saw
+ *   GET    /sessions/{id}/egress?limit=[&before=]  → EgressDecisions   newest first; none, and zeros, for a session it never saw
  *   PUT    /vaults/{id}                GatewayVault → 204   holds for the next request of every session that has it; idempotent
  *   DELETE /vaults/{id}                → 204                idempotent
  *   GET    /vaults?limit=[&after=]     → GatewayVaults     which it has
@@ -19,7 +19,7 @@
 import { z } from 'zod'
 import { canonicalPattern } from './host-pattern.ts'
 
-export const GATEWAY_PROTOCOL = 3
+export const GATEWAY_PROTOCOL = 4
 
 const tokens = z.int().nonnegative()
 /** Nano-dollars, see `list-cost.ts`. */
@@ -171,6 +171,7 @@ export const egressReasons = [
   'certificate',
   'secret',
   'limit',
+  'upload_limit',
   'internal',
 ] as const
 export const egressReason = z.enum(egressReasons)
@@ -199,5 +200,10 @@ export type EgressDecision = z.infer<typeof egressDecision>
 export const authority = z.object({ certificate: z.string() })
 export type Authority = z.infer<typeof authority>
 
-export const egressDecisions = z.object({ session_id: z.string(), decisions: z.array(egressDecision) })
+const bytes = z.int().nonnegative()
+/** What a session's connections to hosts have carried, all together, in all of its sandboxes. */
+export const egressTraffic = z.object({ bytes_sent: bytes, bytes_received: bytes })
+export type EgressTraffic = z.infer<typeof egressTraffic>
+
+export const egressDecisions = egressTraffic.extend({ session_id: z.string(), decisions: z.array(egressDecision) })
 export type EgressDecisions = z.infer<typeof egressDecisions>

@@ -19,6 +19,7 @@ test('without anything, it runs on loopback with the scripted model', () => {
     egressDns: [],
     egressNetworks: [],
     egressCaFile: undefined,
+    egressUploadLimit: 4 * 2 ** 30,
     upstreamConnectSeconds: 60,
     upstreamIdleSeconds: 600,
     checkpointsPerSession: 50,
@@ -120,6 +121,20 @@ test('the file is named by flag or variable', () => {
   expect(configFile({ flags: {}, env: {} })).toBeUndefined()
   expect(configFile({ flags: {}, env: { BERTH_CONFIG: '/a' } })).toBe('/a')
   expect(configFile({ flags: { config: '/b' }, env: { BERTH_CONFIG: '/a' } })).toBe('/b')
+})
+
+test('what a session may send is a size, or none', () => {
+  const load = (value: string | number) =>
+    loadConfig({
+      flags: {},
+      env: {},
+      file: { path: 'f', text: JSON.stringify({ egress_upload_limit: value }) },
+      isRoot: true,
+    }).egressUploadLimit
+  expect(['500MB', 1000, '0', 'none'].map(load)).toEqual([500_000_000, 1000, 0, 'none'])
+  for (const wrong of ['-1', '1.5GB', 'all', '4gib', 1.5]) {
+    expect(() => load(wrong)).toThrow('egress_upload_limit (f): must be a size such as 500MB or 4GiB, or none')
+  }
 })
 
 test('a session keeps a whole number of checkpoints, at least one', () => {

@@ -5,6 +5,7 @@
 import { isIP, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { BerthError } from '@berth/protocol'
+import { readByteSize } from '@berth/protocol/byte-size'
 import { z } from 'zod'
 import { type SettingName, settings } from './settings.ts'
 
@@ -40,6 +41,12 @@ const checkpoints = z
 const sandboxes = z
   .union([z.string().regex(/^\d+$/).transform(Number), z.int()], { error: 'must be a number of sandboxes' })
   .refine((value) => value >= 0 && value <= 1_000, { error: 'must be at most 1000 sandboxes' })
+const uploadLimit = z.union([z.string(), z.number().transform(String)]).transform((value, context) => {
+  const bytes = value === 'none' ? value : readByteSize(value)
+  if (bytes !== undefined) return bytes
+  context.addIssue({ code: 'custom', message: 'must be a size such as 500MB or 4GiB, or none' })
+  return z.NEVER
+})
 const usd = z
   .union([z.string(), z.number().transform(String)])
   .pipe(z.string().regex(/^\d{1,7}(\.\d{1,9})?$/, { error: 'must be an amount in USD such as 25 or 0.50' }))
@@ -99,6 +106,8 @@ export interface Config {
   readonly egressNetworks: readonly string[]
   /** Absolute path. */
   readonly egressCaFile: string | undefined
+  /** Bytes. */
+  readonly egressUploadLimit: number | 'none'
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
   readonly ports: {
@@ -156,6 +165,7 @@ export function loadConfig(sources: ConfigSources): Config {
     egressDns: Object.freeze(read('egressDns', list(dnsServer)) ?? []),
     egressNetworks: Object.freeze(read('egressNetworks', list(network)) ?? []),
     egressCaFile: read('egressCaFile', path),
+    egressUploadLimit: read('egressUploadLimit', uploadLimit) ?? uploadLimit.parse(settings.egressUploadLimit.default),
     allowedHosts: Object.freeze(read('allowedHosts', list(hostName)) ?? []),
     allowedOrigins: Object.freeze(read('allowedOrigins', list(origin)) ?? []),
     ports: Object.freeze({

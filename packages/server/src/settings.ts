@@ -122,6 +122,14 @@ export const settings = {
     meaning: 'Certificates (PEM) of further authorities that hosts are judged by where secrets are sent to them.',
     secret: false,
   },
+  egressUploadLimit: {
+    env: 'BERTH_EGRESS_UPLOAD_LIMIT',
+    flag: '--egress-upload-limit',
+    key: 'egress_upload_limit',
+    default: '4GiB',
+    meaning: 'What a session may send to hosts in all its time: bytes, or such as 500MB or 4GiB; none: any amount.',
+    secret: false,
+  },
   allowedHosts: {
     env: 'BERTH_ALLOWED_HOSTS',
     flag: '--allowed-hosts',

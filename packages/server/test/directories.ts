@@ -25,7 +25,7 @@ export const noGateway: GatewayClient = {
   validateCredential: () => Promise.reject(new Error('none')),
   sumUsage: () => Promise.resolve({ groups: [] }),
   usage: () => Promise.reject(new Error('none')),
-  egress: () => Promise.resolve([]),
+  egress: (session_id) => Promise.resolve({ session_id, decisions: [], bytes_sent: 0, bytes_received: 0 }),
   authority: () => Promise.resolve({ certificate: '' }),
 }
 

@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { type EgressDecision, egressDecision } from '@berth/protocol/gateway'
 import { z } from 'zod'
 import type { AuditQuery, AuditRow } from './audit-message.ts'
+import { TrafficTable } from './traffic-table.ts'
 
 const schema = `
   CREATE TABLE IF NOT EXISTS decisions (
@@ -43,6 +44,7 @@ const SLACK = 0.1
  * The oldest decisions are removed when there are too many.
  */
 export class AuditDatabase implements Disposable {
+  readonly traffic: TrafficTable
   readonly #db: DatabaseSync
   readonly #bounds: AuditBounds
   /** Written since the session was last looked at, by session and decision. */
@@ -55,6 +57,7 @@ export class AuditDatabase implements Disposable {
     this.#db.exec('PRAGMA journal_mode = WAL')
     this.#db.exec('PRAGMA synchronous = NORMAL')
     this.#db.exec(schema)
+    this.traffic = new TrafficTable(this.#db)
     this.#trim()
   }
 

@@ -1,7 +1,13 @@
 /** Thread of the audit's file, so that nobody but it waits for the disk. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { AuditDatabase } from './audit-database.ts'
-import { auditWorkerData, type FromAuditWorker, toAuditWorker } from './audit-message.ts'
+import {
+  type AuditAnswer,
+  auditWorkerData,
+  type FromAuditWorker,
+  type ToAuditWorker,
+  toAuditWorker,
+} from './audit-message.ts'
 
 const { path, bounds } = auditWorkerData.parse(workerData)
 const database = new AuditDatabase(path, bounds)
@@ -12,6 +18,15 @@ function answer(message: FromAuditWorker): void {
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+function answerTo(message: Extract<ToAuditWorker, { query: number }>): AuditAnswer {
+  const { query } = message
+  if (message.type === 'list') return { type: 'listed', query, decisions: database.list(message.of) }
+  if (message.type === 'find_traffic')
+    return { type: 'traffic', query, traffic: database.traffic.find(message.session_id) }
+  database.traffic.add(message.rows)
+  return { type: 'traffic_added', query }
 }
 
 parentPort?.on('message', (data: unknown) => {
@@ -25,10 +40,12 @@ parentPort?.on('message', (data: unknown) => {
         return answer({ type: 'written', error: reasonOf(error) })
       }
     case 'list':
+    case 'add_traffic':
+    case 'find_traffic':
       try {
-        return answer({ type: 'listed', query: message.query, decisions: database.list(message.of), error: null })
+        return answer(answerTo(message))
       } catch (error) {
-        return answer({ type: 'listed', query: message.query, decisions: [], error: reasonOf(error) })
+        return answer({ type: 'failed', query: message.query, error: reasonOf(error) })
       }
     case 'close':
       database[Symbol.dispose]()

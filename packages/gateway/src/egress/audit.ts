@@ -1,8 +1,15 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import type { EgressDecision } from '@berth/protocol/gateway'
+import type { EgressDecision, EgressTraffic } from '@berth/protocol/gateway'
 import type { AuditBounds } from './audit-database.ts'
-import { type AuditQuery, type AuditRow, fromAuditWorker, type ToAuditWorker } from './audit-message.ts'
+import {
+  type AuditAnswer,
+  type AuditQuery,
+  type AuditRow,
+  fromAuditWorker,
+  type ToAuditWorker,
+  type TrafficRow,
+} from './audit-message.ts'
 
 const defaultBounds: AuditBounds = { perSession: 10_000, overall: 1_000_000 }
 
@@ -12,14 +19,14 @@ interface Waiting<Value> {
 }
 
 /**
- * The record of what was decided about ways out. One batch is being written at a time, what comes meanwhile goes together in the next.
+ * The record of what was decided about ways out, and of how much went by them. One batch is being written at a time, what comes meanwhile goes together in the next.
  * Whoever writes waits, so that what waits here is bounded by the requests under way.
  */
 export class Audit implements AsyncDisposable {
   readonly #worker: Worker
   #pending: { row: AuditRow; waiting: Waiting<void> }[] = []
   #writing: Waiting<void>[] | undefined
-  readonly #queries = new Map<number, Waiting<EgressDecision[]>>()
+  readonly #queries = new Map<number, Waiting<AuditAnswer>>()
   #query = 0
   #ended: Error | undefined
 
@@ -48,12 +55,21 @@ export class Audit implements AsyncDisposable {
 
   /** Newest first. */
   async list(of: AuditQuery): Promise<EgressDecision[]> {
-    if (this.#ended !== undefined) throw this.#ended
-    const query = ++this.#query
-    const { promise, resolve, reject } = Promise.withResolvers<EgressDecision[]>()
-    this.#queries.set(query, { resolve, reject })
-    this.#send({ type: 'list', query, of })
-    return promise
+    const answer = await this.#ask((query) => ({ type: 'list', query, of }))
+    if (answer.type !== 'listed') throw new Error('The audit has answered another question')
+    return answer.decisions
+  }
+
+  /** Adds to what is there of these sessions: all of it or nothing. In the file when this resolves. */
+  async addTraffic(rows: readonly TrafficRow[]): Promise<void> {
+    await this.#ask((query) => ({ type: 'add_traffic', query, rows: [...rows] }))
+  }
+
+  /** Zeros for a session that it never saw. */
+  async findTraffic(sessionId: string): Promise<EgressTraffic> {
+    const answer = await this.#ask((query) => ({ type: 'find_traffic', query, session_id: sessionId }))
+    if (answer.type !== 'traffic') throw new Error('The audit has answered another question')
+    return answer.traffic
   }
 
   /** Writes what waits, then closes the file. */
@@ -65,6 +81,15 @@ export class Audit implements AsyncDisposable {
     if (rows.length > 0) this.#send({ type: 'write', rows })
     this.#send({ type: 'close' })
     await exited
+  }
+
+  async #ask(question: (query: number) => ToAuditWorker): Promise<AuditAnswer> {
+    if (this.#ended !== undefined) throw this.#ended
+    const query = ++this.#query
+    const { promise, resolve, reject } = Promise.withResolvers<AuditAnswer>()
+    this.#queries.set(query, { resolve, reject })
+    this.#send(question(query))
+    return promise
   }
 
   #send(message: ToAuditWorker): void {
@@ -93,13 +118,20 @@ export class Audit implements AsyncDisposable {
           else reject(failure)
         return this.#flush()
       }
-      case 'listed': {
-        const query = this.#queries.get(message.query)
-        this.#queries.delete(message.query)
-        if (message.error === null) query?.resolve(message.decisions)
-        else query?.reject(new Error(message.error))
-      }
+      case 'failed':
+        this.#take(message.query)?.reject(new Error(message.error))
+        return
+      case 'listed':
+      case 'traffic':
+      case 'traffic_added':
+        this.#take(message.query)?.resolve(message)
     }
+  }
+
+  #take(query: number): Waiting<AuditAnswer> | undefined {
+    const asked = this.#queries.get(query)
+    this.#queries.delete(query)
+    return asked
   }
 
   #end(error: Error): void {

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isIP } from 'node:net'
+import { readByteSize } from '@berth/protocol/byte-size'
 import { BerthError } from '@berth/protocol/error'
 import type { Logger } from '../logger.ts'
 import { addressRule, openedNetworks } from './addresses.ts'
@@ -11,6 +12,7 @@ import type { Audit } from './audit.ts'
 import { openTrust, type Trust } from './dial-tls.ts'
 import type { EgressParts } from './proxy.ts'
 import { openResolver } from './resolver.ts'
+import type { Traffic } from './traffic.ts'
 
 /** What an operator says about ways out. */
 export interface EgressConfig {
@@ -20,11 +22,15 @@ export interface EgressConfig {
   readonly openedNetworks: readonly string[]
   /** Certificates (PEM) of authorities of hosts, beside those that the machine knows. */
   readonly authorities: string | undefined
+  /** Bytes that a session may send to hosts in all its time. Undefined: any number. */
+  readonly uploadLimit: number | undefined
 }
 
 const DNS = 'BERTH_EGRESS_DNS'
 const NETWORKS = 'BERTH_EGRESS_NETWORKS'
 const CA_FILE = 'BERTH_EGRESS_CA_FILE'
+const UPLOAD_LIMIT = 'BERTH_EGRESS_UPLOAD_LIMIT'
+const DEFAULT_UPLOAD_LIMIT = '4GiB'
 
 /** Throws `invalid_request` naming the variable. */
 export function readEgressConfig(env: Readonly<Record<string, string | undefined>>): EgressConfig {
@@ -46,7 +52,20 @@ export function readEgressConfig(env: Readonly<Record<string, string | undefined
       cause,
     })
   }
-  return { dnsServers, openedNetworks: networks, authorities: readAuthorities(env[CA_FILE] ?? '') }
+  return {
+    dnsServers,
+    openedNetworks: networks,
+    authorities: readAuthorities(env[CA_FILE] ?? ''),
+    uploadLimit: readUploadLimit(env[UPLOAD_LIMIT] || DEFAULT_UPLOAD_LIMIT),
+  }
+}
+
+function readUploadLimit(text: string): number | undefined {
+  if (text === 'none') return undefined
+  const bytes = readByteSize(text)
+  if (bytes === undefined)
+    throw new BerthError('invalid_request', `${UPLOAD_LIMIT}: must be a size such as 500MB or 4GiB, or none`)
+  return bytes
 }
 
 function readAuthorities(path: string): string | undefined {
@@ -63,6 +82,7 @@ function readAuthorities(path: string): string | undefined {
 
 interface Given {
   readonly audit: Audit
+  readonly traffic: Traffic
   readonly vaults: Vaults
   readonly authority: CertificateAuthority
   readonly logger: Logger

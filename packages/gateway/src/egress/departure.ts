@@ -36,7 +36,8 @@ export async function depart(parts: DepartureParts, leaving: Leaving): Promise<D
   passage.target = target
   if (inner?.isSecure === true) return await departSecurely(parts, leaving, inner.addresses)
   const addresses = inner?.addresses ?? (await parts.way.addressesOf({ protocol: 'http', target }))
-  return { socket: await dial(target, addresses, passage.signal), injected: undefined }
+  const meter = parts.way.meter({ protocol: 'http', target })
+  return { socket: await dial(target, addresses, { signal: passage.signal, meter }), injected: undefined }
 }
 
 /** Secrets are asked for anew with every request, so that one that was changed or withdrawn goes out no more. */
@@ -53,7 +54,7 @@ async function departSecurely(
     bound.length === 0
       ? undefined
       : await injectedRequest({ request, headers: toHost(request, forwarded), secrets: bound, found })
-  const socket = await dialTls(target, addresses, { trust: trust(), signal: passage.signal })
+  const socket = await dialTls(target, addresses, { trust: trust(), signal: passage.signal, meter: way.meter(asked) })
   try {
     await way.allow(asked, injected?.names ?? [])
     return { socket, injected }

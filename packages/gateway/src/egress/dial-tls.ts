@@ -11,7 +11,8 @@ import {
 import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
 import { UNREAD_BYTES } from './unread-bytes.ts'
-import { dial } from './way-out.ts'
+import { metered } from './metered.ts'
+import { type Dialling, dialUnmetered } from './way-out.ts'
 
 /** By which authorities the certificates of hosts are judged. */
 export type Trust = SecureContext
@@ -26,9 +27,8 @@ export function openTrust(further: string | undefined): Trust {
   })
 }
 
-export interface TlsDial {
+export interface TlsDial extends Dialling {
   readonly trust: Trust
-  readonly signal: AbortSignal
 }
 
 const HANDSHAKE_MS = 10_000
@@ -40,9 +40,9 @@ const HANDSHAKE_MS = 10_000
 export async function dialTls(
   target: Target,
   addresses: readonly string[],
-  { trust, signal }: TlsDial,
+  { trust, signal, meter }: TlsDial,
 ): Promise<TLSSocket> {
-  const socket = await dial(target, addresses, signal)
+  const socket = await dialUnmetered(target, addresses, signal)
   const options: ConnectionOptions & { readonly highWaterMark: number } = {
     socket,
     servername: target.host,
@@ -56,7 +56,8 @@ export async function dialTls(
   secure.on('error', () => undefined)
   try {
     await once(secure, 'secureConnect', { signal: AbortSignal.any([signal, AbortSignal.timeout(HANDSHAKE_MS)]) })
-    return secure
+    // What is said inside: the frame of it is TLS’s.
+    return meter === undefined ? secure : metered(secure, meter)
   } catch {
     secure.destroy()
     socket.destroy()

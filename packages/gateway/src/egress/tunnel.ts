@@ -47,7 +47,8 @@ export async function serveTunnel(parts: TunnelParts, { request, client, head, p
   const target = readConnect(request)
   passage.target = target
   const addresses = await parts.way.addressesOf({ protocol: 'connect', target })
-  const upstream = parts.endsHere(target) ? undefined : await dial(target, addresses, passage.signal)
+  const dialling = { signal: passage.signal, meter: parts.way.meter({ protocol: 'connect', target }) }
+  const upstream = parts.endsHere(target) ? undefined : await dial(target, addresses, dialling)
   try {
     client.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const first = await firstBytes(

@@ -4,15 +4,19 @@ import { once } from 'node:events'
 import type { EgressDecision, EgressPolicy, EgressReason } from '@berth/protocol/gateway'
 import type { AddressRule } from './addresses.ts'
 import type { Audit } from './audit.ts'
+import { type Meter, metered } from './metered.ts'
 import { compilePolicy, hostRule, type Rule, type Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
 import type { HostResolver } from './resolver.ts'
+import type { TrafficAccount } from './traffic-account.ts'
+import type { Traffic } from './traffic.ts'
 import { UNREAD_BYTES } from './unread-bytes.ts'
 
 export interface WayOutParts {
   readonly resolver: HostResolver
   readonly mayDial: AddressRule
   readonly audit: Audit
+  readonly traffic: Traffic
   readonly now: () => Date
 }
 
@@ -40,12 +44,14 @@ const MAX_NAMED = 20
 export class WayOut {
   readonly #parts: WayOutParts
   readonly #sessionId: string
+  readonly #account: TrafficAccount
   #rule: Rule
   #credential: Buffer | undefined
 
   constructor(parts: WayOutParts, sessionId: string, terms: Terms) {
     this.#parts = parts
     this.#sessionId = sessionId
+    this.#account = parts.traffic.account(sessionId)
     this.#rule = ruleOf(terms)
     this.#credential = credentialOf(terms)
   }
@@ -81,6 +87,7 @@ export class WayOut {
       const why = verdict.reason === 'host' ? 'is not among the allowed hosts' : 'is a port that is not allowed'
       throw await this.refuse({ protocol, target }, new EgressRefusal(403, verdict.reason, `${where} ${why}`))
     }
+    await this.#checkAccount({ protocol, target })
     const addresses = await this.#vetted({ protocol, target })
     await this.allow({ protocol, target }, [])
     return addresses
@@ -88,6 +95,7 @@ export class WayOut {
 
   /** Puts a request to where the session may go on record, with the names of the secrets that go with it. */
   async allow(asked: Asked, credentials: readonly string[]): Promise<void> {
+    await this.#checkAccount(asked)
     await this.#record(asked, { decision: 'allow', reason: 'allowed', credentials: credentials.slice(0, MAX_NAMED) })
   }
 
@@ -98,6 +106,16 @@ export class WayOut {
     await this.#record(asked, { decision: 'deny', reason, credentials: [] }).catch(() => undefined)
     refusal.isOnRecord = true
     return refusal
+  }
+
+  /** For connections to there. */
+  meter(asked: Asked): Meter {
+    return { account: this.#account, refusal: () => this.refuse(asked, uploadRefusal(this.#account)) }
+  }
+
+  async #checkAccount(asked: Asked): Promise<void> {
+    await this.#account.ready()
+    if (this.#account.isSpent) throw await this.refuse(asked, uploadRefusal(this.#account))
   }
 
   async #vetted(asked: Asked & { readonly target: Target }): Promise<string[]> {
@@ -131,6 +149,11 @@ function credentialOf({ credential }: Terms): Buffer | undefined {
   return credential === undefined ? undefined : Buffer.from(credential)
 }
 
+function uploadRefusal({ limit }: TrafficAccount): EgressRefusal {
+  const message = `the session has sent the ${limit} bytes that it may send in all (BERTH_EGRESS_UPLOAD_LIMIT)`
+  return new EgressRefusal(403, 'upload_limit', message)
+}
+
 /** Addresses of the target, all of one look-up, all of which may be dialled. Throws an `EgressRefusal`. */
 export async function vettedAddresses(
   { resolver, mayDial }: Pick<WayOutParts, 'resolver' | 'mayDial'>,
@@ -148,8 +171,24 @@ function optionsOf(host: string, port: number): TcpNetConnectOpts & { readableHi
   return { host, port, noDelay: true, keepAlive: true, allowHalfOpen: true, readableHighWaterMark: UNREAD_BYTES }
 }
 
+export interface Dialling {
+  readonly signal: AbortSignal
+  /** Undefined: what goes there is said by the gateway for itself. */
+  readonly meter: Meter | undefined
+}
+
 /** Connects to the first of these addresses that answers. Throws a 502. */
-export async function dial(target: Target, addresses: readonly string[], signal: AbortSignal): Promise<Socket> {
+export async function dial(target: Target, addresses: readonly string[], { signal, meter }: Dialling): Promise<Socket> {
+  const socket = await dialUnmetered(target, addresses, signal)
+  return meter === undefined ? socket : metered(socket, meter)
+}
+
+/** For whoever counts what goes over it in another way. */
+export async function dialUnmetered(
+  target: Target,
+  addresses: readonly string[],
+  signal: AbortSignal,
+): Promise<Socket> {
   const until = AbortSignal.any([signal, AbortSignal.timeout(DIAL_MS)])
   for (const host of addresses.slice(0, MAX_DIALS)) {
     const socket = connect(optionsOf(host, target.port))

@@ -1,5 +1,6 @@
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
-import { dialTls, type Trust } from '../egress/dial-tls.ts'
+import { dialTls, type TlsDial } from '../egress/dial-tls.ts'
+import { EgressRefusal } from '../egress/refusal.ts'
 import type { Place } from './place.ts'
 import { noConnection } from './refusal.ts'
 
@@ -15,11 +16,9 @@ export interface Question {
   readonly body: Buffer | undefined
 }
 
-export interface Way {
+export interface Way extends TlsDial {
   /** Of the question's place, vetted. */
   readonly addresses: readonly string[]
-  readonly trust: Trust
-  readonly signal: AbortSignal
   /** Until there is an answer, and then between two bytes of it. */
   readonly idleMs: number
 }
@@ -59,8 +58,9 @@ export async function ask(question: Question, way: Way): Promise<Answered> {
     // Where nothing but the end of the connection ends the answer, a parser takes a reset for its end.
     socket.prependOnceListener('error', (error) => incoming.destroy(error))
     return { incoming, [Symbol.dispose]: close }
-  } catch {
+  } catch (error) {
     close()
+    if (error instanceof EgressRefusal) throw error
     throw noConnection(`${target.host}:${target.port} has not answered as HTTP`)
   } finally {
     clearTimeout(late)

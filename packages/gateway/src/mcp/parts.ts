@@ -21,9 +21,9 @@ interface Given {
 
 /** What sessions need to reach MCP servers. Its `tokens` are to be disposed. */
 export async function openMcp(way: Way, { directory, sealing, vaults, bodies }: Given): Promise<McpParts> {
-  const { resolver, mayDial, audit, now, trust, logger } = way
+  const { resolver, mayDial, audit, traffic, now, trust, logger } = way
   const renewed = sealing && (await RenewedTokens.open({ directory, sealing, logger }))
   const tokens = new BearerTokens({ vaults, renewed, reach: { resolver, mayDial, trust }, logger, now })
   await tokens.forgetOthers()
-  return { resolver, mayDial, audit, now, trust, vaults, tokens, bodies, logger }
+  return { resolver, mayDial, audit, traffic, now, trust, vaults, tokens, bodies, logger }
 }

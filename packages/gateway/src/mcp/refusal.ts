@@ -51,4 +51,5 @@ const faults: Partial<Record<EgressRefusal['reason'], McpFault>> = {
   certificate: 'connection',
   internal: 'connection',
   limit: 'limit',
+  upload_limit: 'limit',
 }

@@ -146,10 +146,12 @@ export class McpRequests {
   /** The body is let go as soon as there is an answer, which may take its time. */
   async #send(place: Place, request: IncomingMessage, signal: AbortSignal): Promise<Sent> {
     using body = await readBody(request, this.#bodies, this.#limits.bodyBytes)
-    const addresses = await this.#way.addressesOf({ protocol: 'mcp', target: place.target })
+    const asked = { protocol: 'mcp' as const, target: place.target }
+    const addresses = await this.#way.addressesOf(asked)
     const { method = '' } = request
     const question = { place, method, headers: toServer(request), body: method === 'POST' ? body.bytes : undefined }
-    return await this.#ask(question, { addresses, trust: this.#parts.trust(), signal, idleMs: this.#limits.idleMs })
+    const way = { addresses, trust: this.#parts.trust(), signal, meter: this.#way.meter(asked) }
+    return await this.#ask(question, { ...way, idleMs: this.#limits.idleMs })
   }
 
   /** With the token as it is at this moment; where the server refuses it and there is another one, once more with that. */

@@ -55,7 +55,7 @@ export async function refresh(
   }
   try {
     const addresses = await vettedAddresses(reach, place.target)
-    using answered = await ask(question, { addresses, trust: reach.trust(), signal, idleMs: 15_000 })
+    using answered = await ask(question, { addresses, trust: reach.trust(), signal, meter: undefined, idleMs: 15_000 })
     return judge(await readShort(answered.incoming), { host: place.target.host, terms, secrets })
   } catch (error) {
     const why = asMcpRefusal(error)?.message ?? 'the token endpoint cannot be asked'

@@ -97,7 +97,13 @@ async function probe(
   const signal = AbortSignal.any([late, AbortSignal.timeout(PROBE_MS)])
   try {
     const addresses = await vettedAddresses(reach, place.target)
-    using answered = await ask(question, { addresses, trust: reach.trust(), signal, idleMs: PROBE_MS })
+    using answered = await ask(question, {
+      addresses,
+      trust: reach.trust(),
+      signal,
+      meter: undefined,
+      idleMs: PROBE_MS,
+    })
     const { statusCode = 0 } = answered.incoming
     if (statusCode >= 200 && statusCode < 300) return { http_response: undefined }
     return { http_response: capture(await readShort(answered.incoming), redactions(secrets)) }

@@ -1,6 +1,7 @@
 /** What was decided about a session's way out. Ours: the profile does not have it. */
 import { z } from 'zod'
-import { egressDecision as decided } from '../gateway.ts'
+import { egressDecision as decided, egressTraffic } from '../gateway.ts'
+import { pageOf } from './page.ts'
 import { idText, timestamp } from './text.ts'
 
 export const egressDecision = z
@@ -22,3 +23,7 @@ export const egressDecision = z
   })
   .meta({ id: 'EgressDecision' })
 export type EgressDecision = z.infer<typeof egressDecision>
+
+/** Decisions, and beside them what the session has sent to hosts and received from them since it was made. */
+export const egressPage = pageOf(egressDecision).extend(egressTraffic.shape)
+export type EgressPage = z.infer<typeof egressPage>

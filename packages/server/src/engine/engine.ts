@@ -7,7 +7,7 @@ import type { Selectable } from 'kysely'
 import type { ClientEvent } from '@berth/protocol/api/client-event'
 import type { SessionEvent } from '@berth/protocol/api/event'
 import type { CreateSessionBody, UpdateSessionBody } from '@berth/protocol/api/session'
-import type { EgressDecision } from '@berth/protocol/gateway'
+import type { EgressDecisions } from '@berth/protocol/gateway'
 import type { EgressPage } from '@berth/protocol/gateway-client'
 import type { Once } from '../store/run-once.ts'
 import type { Database } from '../store/schema.ts'
@@ -46,7 +46,7 @@ export interface Engine extends AsyncDisposable {
   /** Programs in the sandbox that listen. */
   readonly ports: Pick<Ports, 'sandboxOf' | 'connect'>
   /** What was decided about a session's way out, newest first. The caller checks that the session is the workspace's. */
-  egress(sessionId: string, page: EgressPage): Promise<EgressDecision[]>
+  egress(sessionId: string, page: EgressPage): Promise<EgressDecisions>
   /** Everything of these kinds that is published after the call returns. The caller checks that the session is the workspace's. */
   subscribe(sessionId: string, kinds: readonly FeedItem['kind'][]): Subscription
   /** What environments keep warm may have changed. */

@@ -2,8 +2,9 @@
 import { BerthError } from '@berth/protocol'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { endOfKey, hashKey, isSameHash } from '../domain/key.ts'
 import type { AppEnv, HttpDeps } from './context.ts'
+import { KeyCheck } from './key-check.ts'
+import { sourceOf } from './source.ts'
 
 /** How exactly `last_used_at` is kept. */
 const TOUCH_INTERVAL_MS = 60_000
@@ -12,13 +13,12 @@ const reading = new Set(['GET', 'HEAD'])
 
 export function authenticate(deps: HttpDeps): MiddlewareHandler<AppEnv> {
   const touching = new Set<string>()
+  const check = new KeyCheck(deps)
   return createMiddleware<AppEnv>(async (c, next) => {
     const key = presentedKey(c.req.header('authorization'), c.req.header('x-api-key'))
-    const hash = hashKey(key)
-    const stored = await deps.store.findKeyByHash({ hash })
-    if (stored === undefined || !isSameHash(stored.hash, hash)) throw refused('the API key is not known')
-    const end = endOfKey(stored, deps.clock.now())
-    if (end !== undefined) throw refused(`the API key ${end}`)
+    const found = await check.find(key, sourceOf(c.env.incoming?.socket.remoteAddress))
+    if ('fault' in found) throw refused(`the API key ${found.fault}`)
+    const { stored } = found
     if (stored.scope === 'read' && !reading.has(c.req.method)) {
       throw new BerthError('forbidden', `${c.req.method}: the scope of the API key is "read", which allows GET alone`)
     }

@@ -1,5 +1,6 @@
 /** Every error leaves in the one envelope, with the header that tells clients whether to try again. */
 import { BerthError, errorCodes, isBerthError } from '@berth/protocol'
+import { retryAfterOf } from '@berth/protocol/error'
 import type { ErrorEnvelope } from '@berth/protocol/api/error'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
@@ -20,6 +21,9 @@ export function answerError(c: Context<AppEnv>, error: unknown, logger: HttpDeps
     request_id: requestId,
   }
   c.header('x-should-retry', String(retryable))
+  c.header('retry-after', retryAfterOf(known))
+  // Whoever is to wait has no use for it, and what may have come behind the request on it is not read.
+  if (known.code === 'rate_limited') c.header('connection', 'close')
   return c.json(envelope, status)
 }
 

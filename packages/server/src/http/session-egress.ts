@@ -1,7 +1,7 @@
 /** `/berth/v1/sessions/{id}/egress`: what was decided about its way out. */
 import { createRoute } from '@hono/zod-openapi'
-import { egressDecision } from '@berth/protocol/api/egress'
-import { limitQuery, pageOf, pageQuery } from '@berth/protocol/api/page'
+import { egressPage } from '@berth/protocol/api/egress'
+import { limitQuery, pageQuery } from '@berth/protocol/api/page'
 import { idText } from '@berth/protocol/api/text'
 import { z } from 'zod'
 import { readCursor, writeCursor } from '../domain/page.ts'
@@ -15,7 +15,10 @@ const list = createRoute({
   path: '/berth/v1/sessions/{session_id}/egress',
   security,
   request: { params: z.object({ session_id: idText }), query: z.object({ limit: limitQuery(LIMIT), page: pageQuery }) },
-  responses: answers(pageOf(egressDecision), 'What was decided when the session wanted to leave, newest first.'),
+  responses: answers(
+    egressPage,
+    'What was decided when the session wanted to leave, newest first, and how much went by it.',
+  ),
 })
 
 export const addSessionEgress: AddRoutes = (app, deps) => {
@@ -25,7 +28,11 @@ export const addSessionEgress: AddRoutes = (app, deps) => {
     await deps.store.getSession({ workspaceId: c.var.workspaceId, id: sessionId })
     const name = `egress of ${sessionId}`
     const before = page === undefined ? undefined : z.int().parse(readCursor(name, page))
-    const found = await deps.engine.egress(sessionId, { before, limit: limit + 1 })
+    const {
+      decisions: found,
+      bytes_sent,
+      bytes_received,
+    } = await deps.engine.egress(sessionId, { before, limit: limit + 1 })
     const shown = found.slice(0, limit)
     const last = shown.at(-1)
     const data = shown.map(({ at, ...decision }) => ({
@@ -35,6 +42,7 @@ export const addSessionEgress: AddRoutes = (app, deps) => {
       created_at: at,
     }))
     const hasMore = found.length > limit && last !== undefined
-    return c.json({ data, next_page: hasMore ? writeCursor(name, last.id) : null }, 200)
+    const next_page = hasMore ? writeCursor(name, last.id) : null
+    return c.json({ data, next_page, bytes_sent, bytes_received }, 200)
   })
 }

@@ -72,12 +72,25 @@ function toRow(args: NewStoredKey) {
   }
 }
 
-/** The one query without a workspace: it is what tells the workspace. Revoked keys are found too. */
+/** Without a workspace: it is what tells the workspace. Revoked keys are found too. */
 export async function findKeyByHash(
   db: Db,
   args: { hash: string },
 ): Promise<(StoredKey & { readonly hash: string }) | undefined> {
   return db.selectFrom('api_keys').select(columns).select('hash').where('hash', '=', args.hash).executeTakeFirst()
+}
+
+/** Of the keys of all workspaces that hold, those that were used or made last. */
+export async function listKeyHashes(db: Db, args: { now: string; limit: number }): Promise<string[]> {
+  const rows = await db
+    .selectFrom('api_keys')
+    .select('hash')
+    .where('revoked_at', 'is', null)
+    .where((where) => where.or([where('expires_at', 'is', null), where('expires_at', '>', args.now)]))
+    .orderBy((by) => by.fn.coalesce('last_used_at', 'created_at'), 'desc')
+    .limit(args.limit)
+    .execute()
+  return rows.map(({ hash }) => hash)
 }
 
 /** Revoked keys are found too. */

@@ -1,16 +1,18 @@
 /** Who may reach a port: whoever has an API key of the session's workspace, or a signed URL, or the cookie that such a URL has left. */
 import { BerthError, isBerthError } from '@berth/protocol'
 import type { Clock } from '../../domain/clock.ts'
-import { endOfKey, hashKey, isSameHash } from '../../domain/key.ts'
+import { endOfKey } from '../../domain/key.ts'
 import type { PortAddresses, PortTarget } from '../../domain/port-address.ts'
 import type { PortGrant, PortTokens } from '../../domain/port-token.ts'
 import type { Engine } from '../../engine/engine.ts'
 import type { StoredKey } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
+import type { KeyCheck } from '../key-check.ts'
 import { cookieValues, type Header, valuesOf } from './port-headers.ts'
 
 export interface AccessDeps {
   readonly store: Store
+  readonly check: KeyCheck
   readonly engine: Pick<Engine, 'ports'>
   readonly addresses: PortAddresses
   readonly tokens: PortTokens
@@ -23,6 +25,8 @@ export interface Asked extends PortTarget {
   readonly headers: readonly Header[]
   /** The signed URL's. */
   readonly token: string | undefined
+  /** Where it comes from. */
+  readonly source: string
 }
 
 export interface Access {
@@ -42,7 +46,7 @@ export function cookieName({ isSecure }: PortAddresses): string {
 
 /** `unauthenticated` or `forbidden` says what is wrong with what was shown. */
 export async function admit(deps: AccessDeps, asked: Asked): Promise<Access> {
-  const { key, secret } = await findKeys(deps, asked.headers)
+  const { key, secret } = await findKeys(deps, asked)
   if (key !== undefined) {
     if (key.scope === 'read') checkReading(asked)
     return { workspaceId: key.workspace_id, keyId: key.id, secret, grant: undefined }
@@ -57,8 +61,8 @@ export async function admit(deps: AccessDeps, asked: Asked): Promise<Access> {
  * mistaken key is a secret too.
  */
 async function findKeys(
-  { store, clock }: AccessDeps,
-  headers: readonly Header[],
+  { check }: AccessDeps,
+  { headers, source }: Asked,
 ): Promise<{ key: StoredKey | undefined; secret: ReadonlySet<string> }> {
   const secret = new Set<string>()
   let found: StoredKey | undefined
@@ -67,14 +71,13 @@ async function findKeys(
     if (more !== undefined) throw new BerthError('invalid_request', `${name}: is there twice`)
     const key = name === 'authorization' ? /^Bearer +(\S+)$/i.exec(value ?? '')?.[1] : value?.trim()
     if (key === undefined) continue
-    const hash = hashKey(key)
-    const stored = await store.findKeyByHash({ hash })
-    if (stored === undefined || !isSameHash(stored.hash, hash)) {
-      if (key.startsWith('berth_')) throw refused(`${name}: the API key is not known`)
+    const isOurs = key.startsWith('berth_')
+    const looked = isOurs ? await check.find(key, source) : await check.look(key)
+    if ('fault' in looked) {
+      if (isOurs || looked.isKnown) throw refused(`${name}: the API key ${looked.fault}`)
       continue
     }
-    const end = endOfKey(stored, clock.now())
-    if (end !== undefined) throw refused(`${name}: the API key ${end}`)
+    const { stored } = looked
     if (found !== undefined && found.id !== stored.id) throw refused('authorization and x-api-key hold different keys')
     found = stored
     secret.add(name)

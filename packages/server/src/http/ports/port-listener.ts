@@ -6,18 +6,21 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { BerthError, errorCodes, isBerthError } from '@berth/protocol'
+import { retryAfterOf } from '@berth/protocol/error'
 import type { Logger } from 'pino'
 import type { PortGrant } from '../../domain/port-token.ts'
 import { type Access, type AccessDeps, admit, type Asked, cookieName } from './port-access.ts'
 import { passRequest, passUpgrade, type Passage } from './forward.ts'
+import { KeyCheck } from '../key-check.ts'
 import type { KeyWatch } from '../key-watch.ts'
+import { sourceOf } from '../source.ts'
 import { forServer, pairsOf, valuesOf } from './port-headers.ts'
 import { takeToken } from './target.ts'
 
 const LIMITS = { maxHeaderSize: 32 * 1024, headersTimeout: 20_000, requestTimeout: 0, keepAliveTimeout: 5_000 }
 const MAX_CONNECTIONS = 4_096
 
-export interface PortListenerDeps extends AccessDeps {
+export interface PortListenerDeps extends Omit<AccessDeps, 'check'> {
   readonly keys: KeyWatch
   readonly logger: Logger
 }
@@ -31,13 +34,13 @@ type Respond = () => ServerResponse
 
 /** Closing it ends what it serves. */
 export class PortListener implements AsyncDisposable {
-  readonly #deps: PortListenerDeps
+  readonly #deps: PortListenerDeps & AccessDeps
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
 
   /** `server` listens, or is about to; this alone answers on it. */
   constructor(server: Server, deps: PortListenerDeps) {
-    this.#deps = deps
+    this.#deps = { ...deps, check: new KeyCheck(deps) }
     this.#server = server
     server.on('connection', (socket) => {
       this.#sockets.add(socket)
@@ -129,7 +132,8 @@ export class PortListener implements AsyncDisposable {
       throw new BerthError('invalid_request', 'upgrade: only to a WebSocket, by GET, without a body')
     }
     const { path, token } = takeToken(incoming.url ?? '')
-    return { asked: { ...target, method, host, headers, token }, path }
+    const source = sourceOf(incoming.socket.remoteAddress)
+    return { asked: { ...target, method, host, headers, token, source }, path }
   }
 
   /** The URL has done its work: the browser goes on with a cookie, and without the token in its address. */
@@ -178,12 +182,14 @@ function refuse(response: ServerResponse, error: unknown): void {
   if (response.headersSent) return void response.destroy()
   const known = isBerthError(error) ? error : new BerthError('internal', 'internal server error')
   const { status, retryable } = errorCodes[known.code]
+  const retryAfter = retryAfterOf(known)
   response.writeHead(status, {
     'content-type': 'text/plain; charset=utf-8',
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
     'x-berth-error': known.code,
     'x-should-retry': String(retryable),
+    ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }),
     // Its body may not have been read.
     connection: 'close',
   })
