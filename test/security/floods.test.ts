@@ -1,7 +1,7 @@
 /** An agent takes as much as it can get: it gets its share, and those beside it have theirs. */
 import { readFile, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import type { ServerProcess } from '../harness/berth-server.ts'
 import { contentPath, takeCheckpoint } from '../harness/berth-api.ts'
@@ -12,6 +12,9 @@ import { startKillableBerth, type TestBerth } from '../harness/test-berth.ts'
 import { waitUntil } from '../harness/wait-until.ts'
 import { Tally } from './tally.ts'
 
+// Processes are started anew, on a machine that may have other things to do.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
+const soon = (): AbortSignal => AbortSignal.timeout(100_000)
 const MIB = 1024 * 1024
 const DISK_MIB = 256
 const attempt = z.object({ tried: z.string(), outcome: z.number() })
@@ -31,8 +34,12 @@ beforeAll(async () => {
   other = (await berth.createSession()).id
   const source = (await readFile(join(import.meta.dirname, 'inside/flood.mjs'))).toString('base64')
   await Promise.all([
-    berth.runTurn(greedy, ['Plant', bash(`echo ${source} | base64 -d > /tmp/flood.mjs`), '::next', '::text Planted.']),
-    berth.runTurn(other, ['Live', '::text Alive.']),
+    berth.runTurn(
+      greedy,
+      ['Plant', bash(`echo ${source} | base64 -d > /tmp/flood.mjs`), '::next', '::text Planted.'],
+      soon(),
+    ),
+    berth.runTurn(other, ['Live', '::text Alive.'], soon()),
   ])
 })
 afterAll(async () => {
@@ -45,7 +52,7 @@ async function flood(...names: readonly string[]): Promise<Record<string, number
   const starts = names.map((name) => `(/opt/berth/node /tmp/flood.mjs ${name} > ${name} 2>&1 &)`)
   const waits = names.map((name) => `while [ ! -s ${name} ]; do sleep 0.1; done; cat ${name}`)
   const command = [...starts, ...waits].join('; ')
-  const turn = await berth.runTurn(greedy, ['Flood', bash(command), '::next', '::text Begun.'])
+  const turn = await berth.runTurn(greedy, ['Flood', bash(command), '::next', '::text Begun.'], soon())
   const lines = textOf(onlyOf(turn, 'agent.tool_result').content).trim().split('\n')
   return Object.fromEntries(
     lines.map((line) => attempt.parse(JSON.parse(line))).map(({ tried, outcome }) => [tried, outcome]),
@@ -97,14 +104,14 @@ test('sockets of the gateway and files: each has an end, and nobody else feels i
     { model: atMost(64), proxy: between(1, 256), files: atMost(2_048), turn: atMost(45_000) },
   )
   await ebb()
-}, 240_000)
+})
 
 test('processor time: others get theirs, and the server answers', async () => {
   await flood('processor')
   const [answer, turn] = [await slowestAnswer(), await turnOfOther()]
   tally.expectAll({ answer, turn }, { answer: atMost(5_000), turn: atMost(45_000) })
   await ebb()
-}, 240_000)
+})
 
 test('disk: it ends at the quota, files with holes are refused by the checkpoint at once, and the host has its space again', async () => {
   const { dir } = await SessionSandbox.of(berth.traces, greedy)
@@ -141,13 +148,13 @@ test('disk: it ends at the quota, files with holes are refused by the checkpoint
   )
   expect((await berth.fetch(contentPath(greedy, 'holes'), { method: 'DELETE' })).status).toBeLessThan(500)
   expect(messagesOf(await berth.runTurn(greedy, ['And now', '::text Here.']))).toEqual(['Here.'])
-}, 240_000)
+})
 
 test('output without an end or without a line: it is cut and said to be, and the server holds none of it', async () => {
   const before = await memoryOfHost()
   const outputs = ['yes | head -c 100000000', String.raw`head -c 100000000 /dev/zero | tr '\0' x >&2`]
   const prompt = ['Print', ...outputs.flatMap((command) => [bash(command), '::next']), '::text Done.']
-  const turn = await berth.runTurn(greedy, prompt, AbortSignal.timeout(100_000))
+  const turn = await berth.runTurn(greedy, prompt, soon())
   const results = ofType(turn, 'agent.tool_result').map(({ content }) => textOf(content))
   tally.expectAll(
     {
@@ -158,4 +165,4 @@ test('output without an end or without a line: it is cut and said to be, and the
     { results: 2, longest: atMost(40_000), grown: atMost(96 * MIB) },
   )
   for (const text of results) expect(text).toMatch(/saved to|truncated|too large|No space/i)
-}, 240_000)
+})

@@ -8,7 +8,9 @@ export class VaultGateway {
   readonly vaults = new Map<string, GatewayVault>()
   /** Changes whenever the gateway is another process. */
   pid = 1
-  /** So many calls from here on are not answered. */
+  /** As long as it is, no call is answered: neither of requests nor of what the server does by the clock. */
+  isAway = false
+  /** So many changes from here on are not answered. */
   failures = 0
   /** How often a vault was put or removed. */
   pushes = 0
@@ -19,12 +21,12 @@ export class VaultGateway {
     health: () =>
       this.#answer(() => ({ protocol: 2, version: '1', pid: this.pid, upstream: 'fingerprint', sessions: 0 })),
     putVault: (id, vault) =>
-      this.#answer(() => {
+      this.#change(() => {
         this.pushes += 1
         this.vaults.set(id, gatewayVault.parse(vault))
       }),
     removeVault: (id) =>
-      this.#answer(() => {
+      this.#change(() => {
         this.pushes += 1
         this.vaults.delete(id)
       }),
@@ -43,11 +45,17 @@ export class VaultGateway {
       }),
   }
 
-  #answer<Result>(work: () => Result): Promise<Result> {
-    if (this.failures > 0) {
-      this.failures -= 1
-      return Promise.reject(new BerthError('unavailable', 'the gateway is away'))
-    }
-    return Promise.resolve().then(work)
+  #change(work: () => void): Promise<void> {
+    if (this.failures === 0) return this.#answer(work)
+    this.failures -= 1
+    return noAnswer()
   }
+
+  #answer<Result>(work: () => Result): Promise<Result> {
+    return this.isAway ? noAnswer() : Promise.resolve().then(work)
+  }
+}
+
+function noAnswer(): Promise<never> {
+  return Promise.reject(new BerthError('unavailable', 'the gateway is away'))
 }
