@@ -10,6 +10,7 @@ import { depart, type DepartureParts } from './departure.ts'
 import type { Trust } from './dial-tls.ts'
 import { endTls } from './end-tls.ts'
 import { forwardHttp, untilClosed } from './forward-http.ts'
+import { KeptLine } from './host-line.ts'
 import { defaultLimits, join, type Passage, type PassageLimits, Passages } from './passage.ts'
 import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
@@ -50,10 +51,11 @@ export class EgressProxy {
   constructor(parts: EgressParts, sessionId: string, way: SessionWay) {
     this.#way = new WayOut(parts, sessionId, way)
     this.#secrets = new SessionSecrets(parts, sessionId, way)
-    this.#departure = { way: this.#way, secrets: this.#secrets, trust: parts.trust }
     this.#authority = parts.authority
     this.#logger = parts.logger
     this.#limits = parts.limits ?? defaultLimits
+    const { idleMs } = this.#limits
+    this.#departure = { way: this.#way, secrets: this.#secrets, trust: parts.trust, idleMs }
     this.#passages = new Passages(this.#limits)
     this.#sessionId = sessionId
     this.server = this.#createServer()
@@ -170,7 +172,8 @@ export class EgressProxy {
     const cut = (): void => void connection.destroy()
     passage.signal.addEventListener('abort', cut, { once: true })
     if (passage.signal.aborted) cut()
-    this.#inner.set(connection, inner)
+    using kept = new KeptLine()
+    this.#inner.set(connection, { ...inner, kept })
     this.server.emit('connection', connection)
     if (!connection.closed) await once(connection, 'close').catch(() => undefined)
   }
