@@ -66,9 +66,10 @@ export class AnswerEnd {
         return line === '' ? 'chunk-size' : 'unclear'
       case 'last':
         return line === '' ? 'end' : 'unclear'
-      default:
-        return 'unclear'
+      case 'end':
+      case 'unclear':
     }
+    return 'unclear'
   }
 
   #beginChunk(bytes: number): Place {

@@ -70,7 +70,7 @@ async function follows(bytes: string, method = 'GET', cut: (text: string) => str
 const head = (headers: string, status = '200 OK'): string => `HTTP/1.1 ${status}\r\n${headers}\r\n`
 const sized = `${head('Content-Length: 2\r\n')}ok`
 const chunked = `${head('Transfer-Encoding: chunked\r\n')}2\r\nok\r\n0\r\n\r\n`
-const byteByByte = (text: string): string[] => [...text]
+const byteByByte = (text: string): string[] => text.split('')
 
 const clean: readonly [string, string, string?][] = [
   ['a length', sized],
