@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import { SessionSecrets, type SessionWay } from '../injection/session-secrets.ts'
 import type { Logger } from '../logger.ts'
+import { OneAtATime } from '../one-at-a-time.ts'
 import { createStrictServer, type Unreadable } from '../strict-server.ts'
 import type { CertificateAuthority } from '../tls/certificate-authority.ts'
 import type { Vaults } from '../vaults/vaults.ts'
@@ -46,7 +47,7 @@ export class EgressProxy {
   readonly #sessionId: string
   /** Connections on which HTTP is spoken inside of a tunnel, each with the host that it leads to. */
   readonly #inner = new WeakMap<Duplex, InnerHttp>()
-  readonly #busy = new WeakSet<Duplex>()
+  readonly #requests = new OneAtATime()
 
   constructor(parts: EgressParts, sessionId: string, way: SessionWay) {
     this.#way = new WayOut(parts, sessionId, way)
@@ -93,10 +94,7 @@ export class EgressProxy {
 
   async #serveRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request
-    // A client that sends on before its answer has come could hold any number of requests behind one connection.
-    if (this.#busy.has(socket)) return void socket.destroy()
-    this.#busy.add(socket)
-    response.on('close', () => this.#busy.delete(socket))
+    if (!this.#requests.begins(socket, response)) return
     const refuse = (refusal: EgressRefusal): void => {
       if (response.headersSent) return void response.destroy()
       // Nothing of an answer that was begun is left in it.
@@ -116,7 +114,7 @@ export class EgressProxy {
   }
 
   async #serveUpgrade(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-    if (this.#busy.has(client)) return void client.destroy()
+    if (!this.#requests.admits(client)) return
     client.on('error', () => undefined)
     const inner = this.#inner.get(client)
     await this.#attempt(spokenIn(inner), answerOn(client), async (passage) => {
@@ -131,7 +129,7 @@ export class EgressProxy {
   }
 
   async #serveConnect(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-    if (this.#busy.has(client)) return void client.destroy()
+    if (!this.#requests.admits(client)) return
     client.on('error', () => undefined)
     await this.#attempt('connect', answerOn(client), async (passage) => {
       client.once('close', () => passage[Symbol.dispose]())
