@@ -26,13 +26,14 @@ export interface Exchange {
   readonly limits: PassageLimits
 }
 
-/** Writes the request anew, as it was read. */
+/** Writes the request anew, as it was read. Throws a 502 when the host has gone, or spoken unasked, since the line was had. */
 export function send({
   request,
   forwarded,
   line,
   injected,
 }: Pick<Exchange, 'request' | 'forwarded' | 'line' | 'injected'>): ClientRequest {
+  if (!line.isReady) throw noAnswer(forwarded)
   return line.send({
     method: request.method ?? 'GET',
     path: forwarded.path,
@@ -65,6 +66,9 @@ export async function forwardHttp({ request, response, signal, limits, kept, ...
     response.writeHead(incoming.statusCode ?? 502, answer.headers)
     // Whoever listens to events waits for the head of the answer, and maybe long for the first of them.
     if (incoming.headers['content-type']?.startsWith('text/event-stream') === true) response.flushHeaders()
+    // What is there already, the end too, goes out in one write.
+    response.cork()
+    setImmediate(() => response.uncork())
     await pipeline([Readable.from(joined(incoming), BYTES), ...answer.stages, response])
     if (kept !== undefined && line.rest(incoming)) return kept.put(line)
     close()
