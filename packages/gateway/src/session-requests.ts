@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import type { Accounts, Payer, Reservation } from './accounts.ts'
 import type { Admission } from './admission.ts'
@@ -8,6 +7,7 @@ import type { Admitted, Endpoint } from './admit.ts'
 import { BodyBudget, readBody } from './body.ts'
 import { forward, type ForwardParts } from './forward.ts'
 import { checkFraming, checkJsonBody } from './headers.ts'
+import { OneAtATime } from './one-at-a-time.ts'
 import { Refusal } from './refusal.ts'
 
 export interface SessionParts extends ForwardParts {
@@ -36,7 +36,7 @@ export class SessionRequests {
   route: SessionRoute
   readonly #parts: SessionParts
   readonly #running = new Set<AbortController>()
-  readonly #busy = new WeakSet<Socket>()
+  readonly #requests = new OneAtATime()
   #idle = Promise.withResolvers<void>()
   readonly #bodies: BodyBudget
   #draining = false
@@ -71,18 +71,11 @@ export class SessionRequests {
 
   /** Never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { socket } = request
-    // A client that sends on before its answer has come could hold any number of requests behind one connection.
-    if (this.#busy.has(socket)) return void socket.destroy()
-    this.#busy.add(socket)
+    if (!this.#requests.begins(request.socket, response)) return
     const running = new AbortController()
     this.#running.add(running)
     response.on('error', () => running.abort(new Error('The sandbox has gone')))
-    response.on('close', () => {
-      this.#busy.delete(socket)
-      running.abort(new Error('The sandbox has gone'))
-    })
-    response.on('finish', () => this.#busy.delete(socket))
+    response.on('close', () => running.abort(new Error('The sandbox has gone')))
     const requestId = this.#parts.newId()
     try {
       await this.#serve(request, response, { requestId, signal: running.signal })

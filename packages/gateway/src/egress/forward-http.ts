@@ -1,23 +1,16 @@
 import { once } from 'node:events'
-import {
-  type ClientRequest,
-  type IncomingMessage,
-  request as httpRequest,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http'
-import type { Socket } from 'node:net'
+import { type ClientRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type InjectedRequest, pairsOf } from '../injection/injected-request.ts'
 import { scrubbedAnswer, type ScrubbedAnswer } from '../injection/scrubbed-answer.ts'
+import type { HostLine, KeptLine } from './host-line.ts'
 import type { PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { type Forwarded, toHost, toSandbox } from './request-head.ts'
 import { UNREAD_BYTES } from './unread-bytes.ts'
 
 const BYTES = { objectMode: false, highWaterMark: UNREAD_BYTES } as const
-const MAX_ANSWER_HEADERS = 32 * 1024
 /** Answers of the kind 1xx before the one that counts. */
 const MAX_HINTS = 100
 
@@ -25,58 +18,66 @@ export interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly forwarded: Forwarded
-  /** Connected to the target, and used for this request alone. */
-  readonly socket: Socket
+  /** To the target, and ready. */
+  readonly line: HostLine
+  readonly kept: KeptLine | undefined
   readonly injected: InjectedRequest | undefined
   readonly signal: AbortSignal
   readonly limits: PassageLimits
 }
 
-/** Writes the request anew, as it was read. */
+/** Writes the request anew, as it was read. Throws a 502 when the host has gone, or spoken unasked, since the line was had. */
 export function send({
   request,
   forwarded,
-  socket,
+  line,
   injected,
-}: Pick<Exchange, 'request' | 'forwarded' | 'socket' | 'injected'>): ClientRequest {
-  return httpRequest({
-    createConnection: () => socket,
+}: Pick<Exchange, 'request' | 'forwarded' | 'line' | 'injected'>): ClientRequest {
+  if (!line.isReady) throw noAnswer(forwarded)
+  return line.send({
     method: request.method ?? 'GET',
     path: forwarded.path,
     headers: injected?.headers ?? toHost(request, forwarded),
-    setHost: false,
-    maxHeaderSize: MAX_ANSWER_HEADERS,
-    insecureHTTPParser: false,
   })
 }
 
 /** Passes a request on and its answer back. Throws an `EgressRefusal` when there is no answer; one that breaks off is cut. */
-export async function forwardHttp({ request, response, signal, limits, ...given }: Exchange): Promise<void> {
+export async function forwardHttp({ request, response, signal, limits, kept, ...given }: Exchange): Promise<void> {
   const outgoing = send({ request, ...given })
-  given.socket.setTimeout(limits.idleMs, () => given.socket.destroy())
-  const stop = (): void => void given.socket.destroy()
+  const { injected, line } = given
+  const close = (): void => line[Symbol.dispose]()
+  // The end of an answer that was passed on ends the passage, and not the connection.
+  const stop = (): void => void (response.writableFinished || close())
   signal.addEventListener('abort', stop, { once: true })
-  const { injected } = given
+  let answered: IncomingMessage | undefined
+  // Where nothing but the end of the connection ends the answer, the parser takes a reset for its end.
+  const fail = (): void => void (answered?.complete === false && response.destroy())
+  line.socket.prependListener('error', fail)
   const body = Readable.from(atMost(limits.bodyBytes, injected?.body ?? request), BYTES)
   const sent = pipeline([body, ...(injected?.stages ?? []), outgoing])
   // A server may answer before it has read everything; why the rest was not sent is then of no interest.
   sent.catch(() => undefined)
   try {
     const incoming = await answerOf(outgoing, sent)
+    answered = incoming
     response.sendDate = false
     const answer = toAnswer(incoming, injected, hasBody(request, incoming))
     // The host's own words for the status may hold bytes that no answer may have: they are left out.
     response.writeHead(incoming.statusCode ?? 502, answer.headers)
     // Whoever listens to events waits for the head of the answer, and maybe long for the first of them.
     if (incoming.headers['content-type']?.startsWith('text/event-stream') === true) response.flushHeaders()
-    // Where nothing but the end of the connection ends the answer, the parser takes a reset for its end.
-    given.socket.prependOnceListener('error', () => void (incoming.complete || response.destroy()))
+    // What is there already, the end too, goes out in one write.
+    response.cork()
+    setImmediate(() => response.uncork())
     await pipeline([Readable.from(joined(incoming), BYTES), ...answer.stages, response])
+    if (kept !== undefined && line.rest(incoming)) return kept.put(line)
+    close()
   } catch (error) {
+    close()
     throw error instanceof EgressRefusal ? error : noAnswer(given.forwarded)
   } finally {
     signal.removeEventListener('abort', stop)
-    given.socket.destroy()
+    line.socket.off('error', fail)
   }
 }
 

@@ -46,7 +46,7 @@ test('a secret goes out in a header and comes back as its placeholder', async ()
     'authorization',
     `Bearer ${token}`,
     'Connection',
-    'close',
+    'keep-alive',
     'Accept-Encoding',
     'identity',
   ])

@@ -24,6 +24,9 @@ export const defaultLimits: PassageLimits = {
   bodyBytes: 1024 * 1024 * 1024,
 }
 
+/** Made once: without a reason, each abort would make one with a stack. */
+const OVER = new Error('the passage is over')
+
 /** One request or tunnel under way. */
 export interface Passage extends Disposable {
   readonly signal: AbortSignal
@@ -53,7 +56,7 @@ export class Passages {
       target: undefined,
       [Symbol.dispose]: () => {
         clearTimeout(life)
-        cut.abort()
+        cut.abort(OVER)
         this.#open.delete(passage)
         if (this.#open.size === 0) {
           this.#idle.resolve()

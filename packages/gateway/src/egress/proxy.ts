@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import { SessionSecrets, type SessionWay } from '../injection/session-secrets.ts'
 import type { Logger } from '../logger.ts'
+import { OneAtATime } from '../one-at-a-time.ts'
 import { createStrictServer, type Unreadable } from '../strict-server.ts'
 import type { CertificateAuthority } from '../tls/certificate-authority.ts'
 import type { Vaults } from '../vaults/vaults.ts'
@@ -10,6 +11,7 @@ import { depart, type DepartureParts } from './departure.ts'
 import type { Trust } from './dial-tls.ts'
 import { endTls } from './end-tls.ts'
 import { forwardHttp, untilClosed } from './forward-http.ts'
+import { KeptLine } from './host-line.ts'
 import { defaultLimits, join, type Passage, type PassageLimits, Passages } from './passage.ts'
 import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
@@ -45,15 +47,16 @@ export class EgressProxy {
   readonly #sessionId: string
   /** Connections on which HTTP is spoken inside of a tunnel, each with the host that it leads to. */
   readonly #inner = new WeakMap<Duplex, InnerHttp>()
-  readonly #busy = new WeakSet<Duplex>()
+  readonly #requests = new OneAtATime()
 
   constructor(parts: EgressParts, sessionId: string, way: SessionWay) {
     this.#way = new WayOut(parts, sessionId, way)
     this.#secrets = new SessionSecrets(parts, sessionId, way)
-    this.#departure = { way: this.#way, secrets: this.#secrets, trust: parts.trust }
     this.#authority = parts.authority
     this.#logger = parts.logger
     this.#limits = parts.limits ?? defaultLimits
+    const { idleMs } = this.#limits
+    this.#departure = { way: this.#way, secrets: this.#secrets, trust: parts.trust, idleMs }
     this.#passages = new Passages(this.#limits)
     this.#sessionId = sessionId
     this.server = this.#createServer()
@@ -91,10 +94,7 @@ export class EgressProxy {
 
   async #serveRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request
-    // A client that sends on before its answer has come could hold any number of requests behind one connection.
-    if (this.#busy.has(socket)) return void socket.destroy()
-    this.#busy.add(socket)
-    response.on('close', () => this.#busy.delete(socket))
+    if (!this.#requests.begins(socket, response)) return
     const refuse = (refusal: EgressRefusal): void => {
       if (response.headersSent) return void response.destroy()
       // Nothing of an answer that was begun is left in it.
@@ -114,7 +114,7 @@ export class EgressProxy {
   }
 
   async #serveUpgrade(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-    if (this.#busy.has(client)) return void client.destroy()
+    if (!this.#requests.admits(client)) return
     client.on('error', () => undefined)
     const inner = this.#inner.get(client)
     await this.#attempt(spokenIn(inner), answerOn(client), async (passage) => {
@@ -129,7 +129,7 @@ export class EgressProxy {
   }
 
   async #serveConnect(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-    if (this.#busy.has(client)) return void client.destroy()
+    if (!this.#requests.admits(client)) return
     client.on('error', () => undefined)
     await this.#attempt('connect', answerOn(client), async (passage) => {
       client.once('close', () => passage[Symbol.dispose]())
@@ -170,7 +170,8 @@ export class EgressProxy {
     const cut = (): void => void connection.destroy()
     passage.signal.addEventListener('abort', cut, { once: true })
     if (passage.signal.aborted) cut()
-    this.#inner.set(connection, inner)
+    using kept = new KeptLine()
+    this.#inner.set(connection, { ...inner, kept })
     this.server.emit('connection', connection)
     if (!connection.closed) await once(connection, 'close').catch(() => undefined)
   }

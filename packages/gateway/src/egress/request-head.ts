@@ -118,24 +118,31 @@ export function acceptOf(key: string): string {
 export function toHost(request: IncomingMessage, forwarded: Forwarded): string[] {
   const { headers } = request
   const { host, port } = forwarded.target
-  const length = headers['content-length']
-  const isChunked = headers['transfer-encoding'] !== undefined
-  const framing = isChunked
-    ? ['Transfer-Encoding', 'chunked']
-    : length !== undefined
-      ? ['Content-Length', String(Number(length))]
-      : ['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(request.method ?? '')
-        ? []
-        : ['Content-Length', '0']
-  const upgrade =
-    headers.upgrade === undefined ? ['Connection', 'close'] : ['Connection', 'Upgrade', 'Upgrade', 'websocket']
+  const framing = framingOf(request)
+  // A host that expects no body with this method could take one for the next request.
+  const mayGoOn = forwarded.isSecure && !(isBodiless(request) && framing.length > 0)
+  const connection =
+    headers.upgrade === undefined
+      ? ['Connection', mayGoOn ? 'keep-alive' : 'close']
+      : ['Connection', 'Upgrade', 'Upgrade', 'websocket']
   return [
     'Host',
     port === defaultPort(forwarded) ? host : `${host}:${port}`,
     ...endToEnd(request.rawHeaders, (name) => name === 'host' || name === 'content-length'),
     ...framing,
-    ...upgrade,
+    ...connection,
   ]
+}
+
+function framingOf(request: IncomingMessage): string[] {
+  const length = request.headers['content-length']
+  if (request.headers['transfer-encoding'] !== undefined) return ['Transfer-Encoding', 'chunked']
+  if (length !== undefined) return ['Content-Length', String(Number(length))]
+  return isBodiless(request) ? [] : ['Content-Length', '0']
+}
+
+function isBodiless({ method = '' }: IncomingMessage): boolean {
+  return ['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(method)
 }
 
 /** The headers of an answer that go on to the sandbox. */

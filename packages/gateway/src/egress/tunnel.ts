@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { readHost } from '@berth/protocol/host'
 import { MAX_HELLO, readClientHello } from './client-hello.ts'
+import type { KeptLine } from './host-line.ts'
 import { join, type Passage, type PassageLimits } from './passage.ts'
 import type { Target } from './policy.ts'
 import { EgressRefusal } from './refusal.ts'
@@ -26,6 +27,8 @@ export interface InnerHttp {
   readonly isSecure: boolean
   readonly addresses: readonly string[]
   readonly passage: Passage
+  /** Absent: each request has a connection of its own. */
+  readonly kept?: KeptLine
 }
 
 /** Fatal alert: unrecognized name. */

@@ -81,16 +81,20 @@ export class WayOut {
    * there; for a host that the policy does not name, nobody is asked about it.
    */
   async addressesOf({ protocol, target }: Asked & { readonly target: Target }): Promise<string[]> {
-    const where = `${target.host}:${target.port}`
-    const verdict = this.#rule(target)
-    if (!verdict.allowed) {
-      const why = verdict.reason === 'host' ? 'is not among the allowed hosts' : 'is a port that is not allowed'
-      throw await this.refuse({ protocol, target }, new EgressRefusal(403, verdict.reason, `${where} ${why}`))
-    }
+    await this.permit({ protocol, target })
     await this.#checkAccount({ protocol, target })
     const addresses = await this.#vetted({ protocol, target })
     await this.allow({ protocol, target }, [])
     return addresses
+  }
+
+  /** Throws an `EgressRefusal`, on record, when the policy, as it is now, does not let the session go there. */
+  async permit({ protocol, target }: Asked & { readonly target: Target }): Promise<void> {
+    const verdict = this.#rule(target)
+    if (verdict.allowed) return
+    const why = verdict.reason === 'host' ? 'is not among the allowed hosts' : 'is a port that is not allowed'
+    const refusal = new EgressRefusal(403, verdict.reason, `${target.host}:${target.port} ${why}`)
+    throw await this.refuse({ protocol, target }, refusal)
   }
 
   /** Puts a request to where the session may go on record, with the names of the secrets that go with it. */

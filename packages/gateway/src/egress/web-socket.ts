@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { InjectedRequest } from '../injection/injected-request.ts'
 import { headOf, send, toAnswer, upgraded, writeAnswer } from './forward-http.ts'
+import type { HostLine } from './host-line.ts'
 import { join, type PassageLimits } from './passage.ts'
 import { EgressRefusal } from './refusal.ts'
 import { acceptOf, type Forwarded } from './request-head.ts'
@@ -13,27 +13,20 @@ export interface Handshake {
   /** What the client has said beyond its request. */
   readonly head: Buffer
   readonly forwarded: Forwarded
-  readonly socket: Socket
+  readonly line: HostLine
   readonly injected: InjectedRequest | undefined
   readonly signal: AbortSignal
   readonly limits: PassageLimits
 }
 
 /** Passes the handshake of a WebSocket on; when the host has taken it, what follows goes both ways as it is. */
-export async function forwardWebSocket({
-  request,
-  client,
-  head,
-  forwarded,
-  socket,
-  ...given
-}: Handshake): Promise<void> {
+export async function forwardWebSocket({ request, client, head, forwarded, line, ...given }: Handshake): Promise<void> {
   const { injected, signal, limits } = given
-  socket.setTimeout(limits.idleMs, () => socket.destroy())
+  const { socket } = line
   const stop = (): void => void socket.destroy()
   signal.addEventListener('abort', stop, { once: true })
   try {
-    const outcome = await upgraded(send({ request, forwarded, socket, injected }), forwarded)
+    const outcome = await upgraded(send({ request, forwarded, line, injected }), forwarded)
     if ('refused' in outcome) return await writeAnswer(client, outcome.refused, injected)
     const { answer } = outcome
     const isTaken = answer.headers['sec-websocket-accept'] === acceptOf(request.headers['sec-websocket-key'] ?? '')

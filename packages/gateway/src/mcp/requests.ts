@@ -1,5 +1,4 @@
 import { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
 import type { SessionRoute } from '@berth/protocol/gateway'
 import { BodyBudget, readBody } from '../body.ts'
 import type { Trust } from '../egress/dial-tls.ts'
@@ -9,6 +8,7 @@ import type { Target } from '../egress/policy.ts'
 import { EgressRefusal } from '../egress/refusal.ts'
 import { WayOut, type WayOutParts } from '../egress/way-out.ts'
 import type { Logger } from '../logger.ts'
+import { OneAtATime } from '../one-at-a-time.ts'
 import { createStrictServer } from '../strict-server.ts'
 import type { Vaults } from '../vaults/vaults.ts'
 import { type AnswerLimits, passOn } from './answer.ts'
@@ -66,7 +66,7 @@ export class McpRequests {
   readonly #passages: Passages
   readonly #sessionId: string
   readonly #bodies: BodyBudget
-  readonly #busy = new WeakSet<Duplex>()
+  readonly #requests = new OneAtATime()
   #route: McpSessionRoute
   #places: ReadonlyMap<string, ReturnType<typeof readPlace>>
 
@@ -111,11 +111,7 @@ export class McpRequests {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { socket } = request
-    // One that sends on before its answer has come could hold any number of requests behind one connection.
-    if (this.#busy.has(socket)) return void socket.destroy()
-    this.#busy.add(socket)
-    response.on('close', () => this.#busy.delete(socket))
+    if (!this.#requests.begins(request.socket, response)) return
     let passage: Passage | undefined
     try {
       const begun = this.#passages.begin()
