@@ -74,7 +74,7 @@ export function gatewayMemory({ gateway }: Running): Finding {
   return warn(
     what,
     `${detail}; a crash may write it to a core dump`,
-    'start berth serve with LimitCORE=0, or ulimit -c 0',
+    'start berth serve with LimitCORE=1, or by prlimit --core=1',
   )
 }
 
