@@ -107,13 +107,13 @@ const programs: Readonly<Record<string, (host: string) => [command: string, succ
 test('programs reach an allowed host without being configured, and no other host at all', async () => {
   const script = (host: string): string =>
     Object.values(programs)
-      .map((program) => `${program(host)[0]} 2>&1; echo ---`)
+      .map((program) => `${program(host)[0]} 2>&1; echo @@@`)
       .join('\n')
   const names = Object.keys(programs)
-  const toAllowed = (await shell(script('allowed.test'))).split('---')
+  const toAllowed = (await shell(script('allowed.test'))).split('@@@')
   for (const [index, name] of names.entries())
     expect(`${name}: ${toAllowed[index]}`).toContain(programs[name]?.('allowed.test')[1])
-  const toRefused = (await shell(`rm -rf p c; ${script('refused.test')}`)).split('---')
+  const toRefused = (await shell(`rm -rf p c; ${script('refused.test')}`)).split('@@@')
   for (const [index, name] of names.entries())
     expect(`${name}: ${toRefused[index]}`).not.toContain(programs[name]?.('refused.test')[1])
   expect(refusedHost.connections()).toBe(0)
@@ -246,15 +246,15 @@ test('programs use a secret that they do not have, at its host alone, without be
   const networking = { type: 'limited' as const, allowed_hosts: ['bound.test'] }
   const auth = { type: 'environment_variable' as const, secret_name: 'TOKEN', secret_value: secret, networking }
   await berth.client.beta.vaults.credentials.create(vault_id, { auth })
-  const script = Object.values(boundPrograms).map(([command]) => `${command} 2>&1; echo ---`)
-  const said = (await shell(script.join('\n'))).split('---')
+  const script = Object.values(boundPrograms).map(([command]) => `${command} 2>&1; echo @@@`)
+  const said = (await shell(script.join('\n'))).split('@@@')
   for (const [index, [name, [, success]]] of Object.entries(boundPrograms).entries())
     expect(`${name}: ${said[index]}`).toContain(success)
   const [atHost = '', atOther = '', inside = ''] = (
-    await shell(`curl -sS ${header} https://bound.test/said; echo ---
-    curl -sS --cacert ca.pem ${header} https://allowed.test/said; echo ---
+    await shell(`curl -sS ${header} https://bound.test/said; echo @@@
+    curl -sS --cacert ca.pem ${header} https://allowed.test/said; echo @@@
     grep -c 'BEGIN CERT' $CURL_CA_BUNDLE; grep -c 'PRIVATE' $CURL_CA_BUNDLE; grep -rl 'canary-[5]f0c' /workspace "$HOME" /tmp /run/berth 2>/dev/null; env`)
-  ).split('---')
+  ).split('@@@')
   const placeholder = /^TOKEN=(berth-placeholder-.*)$/m.exec(inside)?.[1] ?? 'none'
   expect(atHost).toContain(`Bearer ${placeholder}`)
   expect(atOther).toContain(`Bearer ${placeholder}`)
