@@ -7,13 +7,17 @@ const HELD_MS = 600_000
 const say = (held) => process.stdout.write(`${JSON.stringify({ case: 23, tried: process.argv[2], outcome: held })}\n`)
 const proxy = new URL(process.env.HTTP_PROXY)
 
-/** Opens connections and keeps them; answers how many stay open. Those that are refused are so when somebody has come to it. */
+/**
+ * Opens connections and keeps them; answers how many stay open. Wave by wave, each when those of before that are refused were told so: more
+ * than a queue holds are open for the kernel here for a minute, whoever listens.
+ */
 async function connections(to, limit) {
-  const sockets = Array.from({ length: 3_000 }, () => connect(to).on('error', () => {}))
+  const sockets = []
   const count = (state) => sockets.filter(({ readyState }) => readyState === state).length
-  for (let look = 0; look < 60; look++) {
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    if (count('opening') === 0 && count('open') <= limit) break
+  for (let wave = 0; wave < 15; wave++) {
+    for (let n = 0; n < 200; n++) sockets.push(connect(to).on('error', () => {}))
+    for (let look = 0; look < 600 && (count('opening') > 0 || count('open') > limit); look++)
+      await new Promise((resolve) => setTimeout(resolve, 50))
   }
   return count('open')
 }
