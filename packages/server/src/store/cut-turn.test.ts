@@ -1,13 +1,9 @@
 /** What happens to a turn that is cut when it was interrupted before, or had said something of which nobody was told. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import type { Report } from '@berth/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { makePlaces, type Places, type Policy } from '../../test/session-places.ts'
-import { SessionWorld, type Stored } from '../../test/session-world.ts'
-import { openSqliteStore } from './sqlite/open.ts'
+import { openStored, type StoredPlaces } from '../../test/open-stored.ts'
+import { type Policy } from '../../test/session-places.ts'
+import { SessionWorld } from '../../test/session-world.ts'
 
 const hello = { type: 'user.message' as const, content: [{ type: 'text' as const, text: 'Hello' }] }
 const crash = { type: 'exited' as const, reason: 'crashed' as const, exit_code: 1, signal: null, detail: '' }
@@ -16,25 +12,13 @@ const cuts: [string, (world: SessionWorld) => Promise<void>][] = [
   ['its sandbox', (world) => world.lose()],
 ]
 
-let dir: string
-let stored: Stored
-let places: Places
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'bi-'))
-  const path = join(dir, 'berth.db')
-  const store = await openSqliteStore(path)
-  stored = { store, raw: new DatabaseSync(path, { readOnly: true }) }
-  places = await makePlaces(store)
-})
-afterAll(async () => {
-  stored.raw.close()
-  await stored.store[Symbol.asyncDispose]()
-  await rm(dir, { recursive: true })
-})
+let stored: StoredPlaces
+beforeAll(async () => void (stored = await openStored()))
+afterAll(() => stored[Symbol.asyncDispose]())
 
 /** A session whose agent has taken an input, or has only just begun. */
 async function newWorld(policy: Policy = 'continue', takes: 'input' | 'nothing' = 'input'): Promise<SessionWorld> {
-  const world = await SessionWorld.create(stored, places, policy)
+  const world = await SessionWorld.create(stored, stored.places, policy)
   await world.send([hello])
   await world.deliver()
   // Before its first line the CLI writes others.

@@ -1,20 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
-import { makePlaces } from '../../test/session-places.ts'
+import { openStored } from '../../test/open-stored.ts'
 import { SessionWorld } from '../../test/session-world.ts'
-import { openSqliteStore } from './sqlite/open.ts'
 
 test('who resumes behind an event gets what came after it, and not the event again', async () => {
-  const dir = await mkdtemp(join(tmpdir(), 'bp-'))
-  await using cleanup = new AsyncDisposableStack()
-  cleanup.defer(() => rm(dir, { recursive: true }))
-  const store = cleanup.use(await openSqliteStore(join(dir, 'berth.db')))
-  const raw = new DatabaseSync(join(dir, 'berth.db'), { readOnly: true })
-  cleanup.defer(() => raw.close())
-  const world = await SessionWorld.create({ store, raw }, await makePlaces(store), 'continue')
+  await using stored = await openStored()
+  const { store, places } = stored
+  const world = await SessionWorld.create(stored, places, 'continue')
   await world.send([{ type: 'user.message', content: [{ type: 'text', text: 'Hello' }] }])
   await world.deliver()
   await world.send([{ type: 'user.interrupt' }])

@@ -1,40 +1,25 @@
 /** What a session has first seen of the tools of its MCP servers outlives its sandboxes, and decides what becomes of calls that waited. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { type Command, command, fromRunner, type Report } from '@berth/protocol'
 import { listPrices } from '@berth/protocol/prices'
 import { MAX_SEEN_TOOLS } from '@berth/protocol/seen-tools'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { makePlaces, type Places, seenTool, seenTools, workspaceId } from '../../test/session-places.ts'
-import { SessionWorld, type Stored } from '../../test/session-world.ts'
+import { openStored, type StoredPlaces } from '../../test/open-stored.ts'
+import { seenTool, seenTools, workspaceId } from '../../test/session-places.ts'
+import { SessionWorld } from '../../test/session-world.ts'
 import { newId } from '../domain/ids.ts'
 import { toLinkPlace } from '../domain/mcp-servers.ts'
-import { openSqliteStore } from './sqlite/open.ts'
 
 const hello = { type: 'user.message' as const, content: [{ type: 'text' as const, text: 'Hello' }] }
 const crash = { type: 'exited' as const, reason: 'crashed' as const, exit_code: 1, signal: null, detail: '' }
 const digest = 'd'.repeat(43)
 
-let dir: string
-let stored: Stored
-let places: Places
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'bt-'))
-  const store = await openSqliteStore(join(dir, 'berth.db'))
-  stored = { store, raw: new DatabaseSync(join(dir, 'berth.db'), { readOnly: true }) }
-  places = await makePlaces(store)
-})
-afterAll(async () => {
-  stored.raw.close()
-  await stored.store[Symbol.asyncDispose]()
-  await rm(dir, { recursive: true })
-})
+let stored: StoredPlaces
+beforeAll(async () => void (stored = await openStored()))
+afterAll(() => stored[Symbol.asyncDispose]())
 
 /** A session whose agent has taken an input. */
 async function openWorld(): Promise<SessionWorld> {
-  const world = await SessionWorld.create(stored, places, 'continue')
+  const world = await SessionWorld.create(stored, stored.places, 'continue')
   await world.send([hello])
   await world.deliver()
   await world.takeInput()

@@ -1,33 +1,17 @@
 /** Sessions under random orders of client events, runner reports, losses and changes of server: what must hold holds after every step. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import type { Report } from '@berth/protocol'
 import type { ClientEvent } from '@berth/protocol/api/client-event'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openStored, type StoredPlaces } from '../../test/open-stored.ts'
 import { Invariants } from '../../test/session-invariants.ts'
-import { makePlaces, type Places, policies, seenTool, seenTools } from '../../test/session-places.ts'
-import { SessionWorld, type Stored } from '../../test/session-world.ts'
+import { policies, seenTool, seenTools } from '../../test/session-places.ts'
+import { SessionWorld } from '../../test/session-world.ts'
 import { idle, unpaid } from '../../test/reports.ts'
-import { openSqliteStore } from './sqlite/open.ts'
 
-let dir: string
-let stored: Stored
-let places: Places
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'berth-world-'))
-  const path = join(dir, 'berth.db')
-  const store = await openSqliteStore(path)
-  stored = { store, raw: new DatabaseSync(path, { readOnly: true }) }
-  places = await makePlaces(store)
-})
-afterAll(async () => {
-  stored.raw.close()
-  await stored.store[Symbol.asyncDispose]()
-  await rm(dir, { recursive: true })
-})
+let stored: StoredPlaces
+beforeAll(async () => void (stored = await openStored()))
+afterAll(() => stored[Symbol.asyncDispose]())
 
 /** One of the calls that wait; or one that never was. */
 const pick = fc.constantFrom(0, 1, 2)
@@ -90,7 +74,7 @@ test('a session keeps its promises under any order of events, and comes to rest 
   const steps = fc.array(step, { maxLength: 30 })
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...policies), steps, async (policy, todo) => {
-      const world = await SessionWorld.create(stored, places, policy)
+      const world = await SessionWorld.create(stored, stored.places, policy)
       const invariants = new Invariants(stored.raw, world.id)
       for (const next of todo) {
         await take(world, next)
@@ -135,7 +119,7 @@ test('calls that wait are kept through losses, and none is carried out twice', a
   )
   await fc.assert(
     fc.asyncProperty(loss, answers, between, fc.array(work, { maxLength: 12 }), async (first, sent, again, then) => {
-      const world = await SessionWorld.create(stored, places, 'continue')
+      const world = await SessionWorld.create(stored, stored.places, 'continue')
       const invariants = new Invariants(stored.raw, world.id)
       for (const next of asking) await take(world, next)
       expect(Object.keys((await world.turn()).calls)).toHaveLength(3)
@@ -167,7 +151,7 @@ function doubleResults(world: SessionWorld): string[] {
 test('frames that come again change nothing, nor do those of a server that has lost its lease, nor those behind a gap', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (todo) => {
-      const world = await SessionWorld.create(stored, places, 'continue')
+      const world = await SessionWorld.create(stored, stored.places, 'continue')
       for (const next of todo) await take(world, next)
       const before = everything(world)
       expect((await world.commit(world.frames))?.events ?? []).toEqual([])
