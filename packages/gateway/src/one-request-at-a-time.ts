@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
  * Connections on each of which one request is served at a time. A client that sends on before its answer has come could hold any number of
  * requests behind one connection: it is cut off.
  */
-export class OneAtATime {
+export class OneRequestAtATime {
   readonly #busy = new WeakSet<Duplex>()
 
   /** False, with the connection destroyed, when a request is under way on it. */

@@ -7,7 +7,7 @@ import type { Admitted, Endpoint } from './admit.ts'
 import { BodyBudget, readBody } from './body.ts'
 import { forward, type ForwardParts } from './forward.ts'
 import { checkFraming, checkJsonBody } from './headers.ts'
-import { OneAtATime } from './one-at-a-time.ts'
+import { OneRequestAtATime } from './one-request-at-a-time.ts'
 import { Refusal } from './refusal.ts'
 
 export interface SessionParts extends ForwardParts {
@@ -36,7 +36,7 @@ export class SessionRequests {
   route: SessionRoute
   readonly #parts: SessionParts
   readonly #running = new Set<AbortController>()
-  readonly #requests = new OneAtATime()
+  readonly #requests = new OneRequestAtATime()
   #idle = Promise.withResolvers<void>()
   readonly #bodies: BodyBudget
   #draining = false

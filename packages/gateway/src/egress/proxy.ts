@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import { SessionSecrets, type SessionWay } from '../injection/session-secrets.ts'
 import type { Logger } from '../logger.ts'
-import { OneAtATime } from '../one-at-a-time.ts'
+import { OneRequestAtATime } from '../one-request-at-a-time.ts'
 import { createStrictServer, type Unreadable } from '../strict-server.ts'
 import type { CertificateAuthority } from '../tls/certificate-authority.ts'
 import type { Vaults } from '../vaults/vaults.ts'
@@ -47,7 +47,7 @@ export class EgressProxy {
   readonly #sessionId: string
   /** Connections on which HTTP is spoken inside of a tunnel, each with the host that it leads to. */
   readonly #inner = new WeakMap<Duplex, InnerHttp>()
-  readonly #requests = new OneAtATime()
+  readonly #requests = new OneRequestAtATime()
 
   constructor(parts: EgressParts, sessionId: string, way: SessionWay) {
     this.#way = new WayOut(parts, sessionId, way)

@@ -8,7 +8,7 @@ import type { Target } from '../egress/policy.ts'
 import { EgressRefusal } from '../egress/refusal.ts'
 import { WayOut, type WayOutParts } from '../egress/way-out.ts'
 import type { Logger } from '../logger.ts'
-import { OneAtATime } from '../one-at-a-time.ts'
+import { OneRequestAtATime } from '../one-request-at-a-time.ts'
 import { createStrictServer } from '../strict-server.ts'
 import type { Vaults } from '../vaults/vaults.ts'
 import { type AnswerLimits, passOn } from './answer.ts'
@@ -66,7 +66,7 @@ export class McpRequests {
   readonly #passages: Passages
   readonly #sessionId: string
   readonly #bodies: BodyBudget
-  readonly #requests = new OneAtATime()
+  readonly #requests = new OneRequestAtATime()
   #route: McpSessionRoute
   #places: ReadonlyMap<string, ReturnType<typeof readPlace>>
 
