@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { type Clock, systemClock } from '../../packages/server/src/domain/clock.ts'
 import { PortAddresses } from '../../packages/server/src/domain/port-address.ts'
 import { type PortGrant, PortTokens } from '../../packages/server/src/domain/port-token.ts'
+import { KeyCheck } from '../../packages/server/src/http/key-check.ts'
 import { KeyWatch } from '../../packages/server/src/http/key-watch.ts'
 import { createPortServer, PortListener } from '../../packages/server/src/http/ports/port-listener.ts'
 import { serveApp, type TestServer } from '../../packages/server/test/serve-app.ts'
@@ -59,7 +60,8 @@ beforeAll(async () => {
     sandboxOf: () => Promise.resolve('sbx_1'),
     connect: () => Promise.resolve(connect(agentPort, '127.0.0.1')),
   }
-  const deps = { store: server.store, keys, engine: { ports }, addresses, tokens, clock, logger }
+  const check = new KeyCheck({ store: server.store, clock })
+  const deps = { store: server.store, keys, check, engine: { ports }, addresses, tokens, clock, logger }
   opened.use(new PortListener(http, deps))
 })
 afterAll(async () => {

@@ -22,6 +22,7 @@ import { createEngine } from './engine/create-engine.ts'
 import { createApiServer } from './http/api-server.ts'
 import { createApp } from './http/app.ts'
 import { createPortServer, PortListener, type PortListenerDeps } from './http/ports/port-listener.ts'
+import { KeyCheck } from './http/key-check.ts'
 import { KeyWatch } from './http/key-watch.ts'
 import { RequestNotes } from './http/request-notes.ts'
 import { settings } from './settings.ts'
@@ -111,30 +112,31 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       serverNumber,
     }),
   )
-  const ports = opened.use(await openPorts(options, { store, engine, keys, clock, logger }))
+  const check = new KeyCheck({ store, clock })
+  const ports = opened.use(await openPorts(options, { store, engine, keys, check, clock, logger }))
   const config = {
     listenHost: options.host,
     allowedHosts: options.allowedHosts,
     allowedOrigins: options.allowedOrigins,
   }
-  const app = createApp({ store, engine, notes, keys, ports, sealing, config, clock, ids, logger })
+  const app = createApp({ store, engine, notes, keys, check, ports, sealing, config, clock, ids, logger })
   const http = createApiServer(app)
   const url = `http://${nameOf(options.host)}:${await listen(http, options, settings.listen.env)}`
   const parts = opened.move()
-  return {
-    url,
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(http, 'close')
-      http.close()
-      // A connection may become idle at any time while the others are drained.
-      const idle = setInterval(() => http.closeIdleConnections(), IDLE_CHECK_MS)
-      const timer = setTimeout(() => http.closeAllConnections(), DRAIN_MS)
-      await parts.disposeAsync()
-      await closed
-      clearInterval(idle)
-      clearTimeout(timer)
-    },
-  }
+  return { url, [Symbol.asyncDispose]: () => close(http, parts) }
+}
+
+/** What is under way may come to its end first. */
+async function close(http: HttpServer, parts: AsyncDisposable): Promise<void> {
+  const closed = once(http, 'close')
+  http.close()
+  // A connection may become idle at any time while the others are drained.
+  const idle = setInterval(() => http.closeIdleConnections(), IDLE_CHECK_MS)
+  const timer = setTimeout(() => http.closeAllConnections(), DRAIN_MS)
+  await parts[Symbol.asyncDispose]()
+  await closed
+  clearInterval(idle)
+  clearTimeout(timer)
 }
 
 interface OpenPorts extends AsyncDisposable {
@@ -145,7 +147,7 @@ interface OpenPorts extends AsyncDisposable {
 /** Serves ports of sandboxes. Where the operator named no address, it is one as near to the server's as is free. */
 async function openPorts(
   { ports, port }: ServerOptions,
-  deps: Pick<PortListenerDeps, 'store' | 'engine' | 'keys' | 'clock' | 'logger'>,
+  deps: Pick<PortListenerDeps, 'store' | 'engine' | 'keys' | 'check' | 'clock' | 'logger'>,
 ): Promise<OpenPorts> {
   const tokens = new PortTokens(await deps.store.ensurePortSecret({ fresh: randomBytes(32).toString('base64url') }))
   const http = createPortServer()

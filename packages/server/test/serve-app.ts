@@ -24,6 +24,7 @@ import { createApp } from '../src/http/app.ts'
 import { listCosts, testSealing } from './directories.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import type { App, HttpConfig } from '../src/http/context.ts'
+import { KeyCheck } from '../src/http/key-check.ts'
 import { KeyWatch } from '../src/http/key-watch.ts'
 import { RequestNotes } from '../src/http/request-notes.ts'
 import { openSqliteStore } from '../src/store/sqlite/open.ts'
@@ -98,7 +99,8 @@ export async function serveApp(
   }
   const engine = cleanup.use(await createEngine(deps))
   const listening = { listenHost: '127.0.0.1', allowedHosts: [], allowedOrigins: [], ...config }
-  const app = createApp({ ...parts, engine, notes, keys, ports, sealing: testSealing, config: listening })
+  const check = new KeyCheck(parts)
+  const app = createApp({ ...parts, engine, notes, keys, check, ports, sealing: testSealing, config: listening })
   const server = createApiServer(app, limits)
   const sockets = socketsOf(server)
   server.listen(0, '127.0.0.1')

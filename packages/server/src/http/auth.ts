@@ -3,7 +3,6 @@ import { BerthError } from '@berth/protocol'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv, HttpDeps } from './context.ts'
-import { KeyCheck } from './key-check.ts'
 import { sourceOf } from './source.ts'
 
 /** How exactly `last_used_at` is kept. */
@@ -13,10 +12,9 @@ const reading = new Set(['GET', 'HEAD'])
 
 export function authenticate(deps: HttpDeps): MiddlewareHandler<AppEnv> {
   const touching = new Set<string>()
-  const check = new KeyCheck(deps)
   return createMiddleware<AppEnv>(async (c, next) => {
     const key = presentedKey(c.req.header('authorization'), c.req.header('x-api-key'))
-    const found = await check.find(key, sourceOf(c.env.incoming?.socket.remoteAddress))
+    const found = await deps.check.find(key, sourceOf(c.env.incoming?.socket.remoteAddress))
     if ('fault' in found) throw refused(`the API key ${found.fault}`)
     const { stored } = found
     if (stored.scope === 'read' && !reading.has(c.req.method)) {

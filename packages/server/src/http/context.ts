@@ -10,6 +10,7 @@ import type { PortTokens } from '../domain/port-token.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Once } from '../store/run-once.ts'
 import type { Store } from '../store/store.ts'
+import type { KeyCheck } from './key-check.ts'
 import type { KeyWatch } from './key-watch.ts'
 import type { RequestNotes } from './request-notes.ts'
 
@@ -18,6 +19,7 @@ export interface HttpDeps {
   readonly engine: Engine
   readonly notes: RequestNotes
   readonly keys: KeyWatch
+  readonly check: KeyCheck
   readonly ports: { readonly addresses: PortAddresses; readonly tokens: PortTokens }
   readonly sealing: Sealing
   readonly config: HttpConfig

@@ -6,6 +6,7 @@ import { afterEach, expect, it, test } from 'vitest'
 import { systemClock } from '../../domain/clock.ts'
 import { PortAddresses } from '../../domain/port-address.ts'
 import { PortTokens } from '../../domain/port-token.ts'
+import { KeyCheck } from '../key-check.ts'
 import { KeyWatch } from '../key-watch.ts'
 import { createPortServer, PortListener } from './port-listener.ts'
 import { serveApp } from '../../../test/serve-app.ts'
@@ -41,7 +42,16 @@ async function ask(words: string, given: { headers?: string; host?: string; meth
   const logger = pino({ level: 'silent' })
   const keys = new KeyWatch({ store: app.store, clock: systemClock, logger })
   opened.push({ [Symbol.asyncDispose]: async () => keys[Symbol.dispose]() })
-  const deps = { store: app.store, keys, engine: { ports }, addresses, tokens: new PortTokens('s'), clock: systemClock }
+  const check = new KeyCheck({ store: app.store, clock: systemClock })
+  const deps = {
+    store: app.store,
+    keys,
+    check,
+    engine: { ports },
+    addresses,
+    tokens: new PortTokens('s'),
+    clock: systemClock,
+  }
   opened.push(new PortListener(server, { ...deps, logger }))
   const host = given.host ?? new URL(addresses.originOf({ sessionId, port: 8000 })).host
   const socket = connect(port, '127.0.0.1')

@@ -11,7 +11,6 @@ import type { Logger } from 'pino'
 import type { PortGrant } from '../../domain/port-token.ts'
 import { type Access, type AccessDeps, admit, type Asked, cookieName } from './port-access.ts'
 import { passRequest, passUpgrade, type Passage } from './forward.ts'
-import { KeyCheck } from '../key-check.ts'
 import type { KeyWatch } from '../key-watch.ts'
 import { sourceOf } from '../source.ts'
 import { forServer, pairsOf, valuesOf } from './port-headers.ts'
@@ -20,7 +19,7 @@ import { takeToken } from './target.ts'
 const LIMITS = { maxHeaderSize: 32 * 1024, headersTimeout: 20_000, requestTimeout: 0, keepAliveTimeout: 5_000 }
 const MAX_CONNECTIONS = 4_096
 
-export interface PortListenerDeps extends Omit<AccessDeps, 'check'> {
+export interface PortListenerDeps extends AccessDeps {
   readonly keys: KeyWatch
   readonly logger: Logger
 }
@@ -34,13 +33,13 @@ type Respond = () => ServerResponse
 
 /** Closing it ends what it serves. */
 export class PortListener implements AsyncDisposable {
-  readonly #deps: PortListenerDeps & AccessDeps
+  readonly #deps: PortListenerDeps
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
 
   /** `server` listens, or is about to; this alone answers on it. */
   constructor(server: Server, deps: PortListenerDeps) {
-    this.#deps = { ...deps, check: new KeyCheck(deps) }
+    this.#deps = deps
     this.#server = server
     server.on('connection', (socket) => {
       this.#sockets.add(socket)
